@@ -1,0 +1,8 @@
+//! The pure core of Engram: what is stored, what is said between nodes, and every decision.
+//!
+//! Nothing here does I/O, awaits, reads a clock or draws entropy: time and randomness arrive as
+//! arguments, effects leave as values. See `ARCHITECTURE.md` for the map.
+
+pub mod limits;
+pub mod storage;
+pub mod types;

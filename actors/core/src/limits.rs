@@ -1,0 +1,75 @@
+//! Every bound of the system, with its unit. At a bound the caller gets a typed error at once.
+
+/// Longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 1024;
+/// Largest value, in bytes.
+pub const VALUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Most tags of one entry.
+pub const TAGS_MAX: usize = 16;
+/// Longest tag, in bytes.
+pub const TAG_BYTES_MAX: usize = 128;
+/// Longest namespace, cluster or node name, in bytes.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Most namespaces of one cluster.
+pub const NAMESPACES_MAX: usize = 4096;
+/// Longest time to live, in milliseconds: a hundred years.
+pub const TTL_MS_MAX: u64 = 100 * 366 * 24 * 3600 * 1000;
+
+/// Largest packet between two processes, in bytes. Equal on every node: a larger one ends a session.
+pub const PACKET_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Most bytes that a link coalesces into one packet, unless a single frame is larger.
+pub const PACKET_COALESCE_BYTES: usize = 256 * 1024;
+/// Most frames that a link coalesces into one packet.
+pub const PACKET_COALESCE_FRAMES: usize = 256;
+/// Most frames queued or unacknowledged on one link; beyond it frames are refused.
+pub const LINK_FRAMES_MAX: usize = 32 * 1024;
+/// Most bytes queued or unacknowledged on one link; beyond it frames are refused.
+pub const LINK_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most bytes of records in one reply to a catch-up, scan or search request.
+pub const PAGE_BYTES_MAX: usize = 1024 * 1024;
+/// Most entries in one page of a scan.
+pub const SCAN_LIMIT_MAX: usize = 10_000;
+/// Most entries in one page of a replica's change log.
+pub const CHANGES_PAGE_MAX: usize = 1024;
+/// Most hits of one search.
+pub const TOP_K_MAX: usize = 1000;
+/// Longest text of a search, in bytes.
+pub const QUERY_BYTES_MAX: usize = 64 * 1024;
+
+/// Fewest and most shards of a cluster, and the default.
+pub const SHARDS_MIN: u16 = 1;
+/// Most shards of a cluster.
+pub const SHARDS_MAX: u16 = 4096;
+/// Shards of a cluster unless told otherwise.
+pub const SHARDS_DEFAULT: u16 = 64;
+/// Replicas of each shard, where the cluster has so many members.
+pub const REPLICAS: usize = 3;
+/// Most members of a cluster.
+pub const MEMBERS_MAX: usize = 256;
+
+/// Most operations in flight in one replicator; beyond it callers get `Overloaded`.
+pub const REPLICATOR_OPERATIONS_MAX: usize = 4096;
+/// Most operations queued on one key; beyond it callers get `Overloaded`.
+pub const KEY_QUEUE_MAX: usize = 512;
+/// Bytes of registers that one replicator keeps ready for one-round-trip writes.
+pub const PROPOSER_CACHE_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of records that one shard keeps in memory unless configured otherwise.
+pub const RECORD_CACHE_BYTES_DEFAULT: usize = 8 * 1024 * 1024;
+/// Most requests that wait in one shard behind loads or appends.
+pub const SHARD_WAITING_MAX: usize = 16 * 1024;
+
+/// Most write ids that a register remembers.
+pub const RECENT_WRITES_MAX: usize = 64;
+/// Fewest write ids that a register remembers, however old.
+pub const RECENT_WRITES_MIN: usize = 4;
+/// How long a write id is remembered at least, up to [`RECENT_WRITES_MAX`], in milliseconds.
+pub const RETRY_WINDOW_MS: u64 = 15_000;
+
+/// Longest a client request may take, in milliseconds.
+pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
+
+const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
+const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
+const _: () = assert!(PACKET_COALESCE_BYTES + VALUE_BYTES_MAX < PACKET_BYTES_MAX);
+const _: () = assert!(RECENT_WRITES_MIN <= RECENT_WRITES_MAX);
+const _: () = assert!(REPLICAS % 2 == 1);

@@ -1,0 +1,84 @@
+//! The seams: everything an actor needs from the world, as traits. Production and simulation
+//! differ here and nowhere else.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use engram_core::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
+use engram_core::types::{Lsn, Millis};
+
+/// Why a store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An earlier commit failed: nothing is written any more, the process must end.
+    #[error("storage is poisoned by an earlier failure: {0}")]
+    Poisoned(Arc<str>),
+    /// The engine reported an error.
+    #[error("storage failed: {0}")]
+    Engine(Arc<str>),
+    /// Too little space is left; the node is read-only.
+    #[error("only {free_bytes} bytes are left on the data disk, {needed_bytes} are kept free")]
+    DiskFull {
+        /// Bytes left.
+        free_bytes: u64,
+        /// Bytes that are kept free.
+        needed_bytes: u64,
+    },
+    /// The store was closed.
+    #[error("storage is closed")]
+    Closed,
+}
+
+/// Called once an append is durable, or has failed. Must not block.
+pub type AppendDone = Box<dyn FnOnce(Result<Lsn, StoreError>) + Send>;
+/// Called with what a read found. Must not block.
+pub type ReadDone = Box<dyn FnOnce(Result<ReadOutcome, StoreError>) + Send>;
+
+/// A question to the store.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadQuery {
+    /// One key.
+    Get {
+        /// Where.
+        keyspace: Keyspace,
+        /// Which.
+        key: Bytes,
+    },
+    /// A range of keys.
+    Range(RangeQuery),
+}
+
+/// Answer to a [`ReadQuery`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ReadOutcome {
+    /// To `Get`: the value, if any.
+    Value(Option<Bytes>),
+    /// To `Range`.
+    Page(RangePage),
+}
+
+/// A durable store with group commit. Every method returns at once; completions are called in the
+/// order of submission per kind, from a thread of the store's own.
+pub trait Store: Send + Sync + 'static {
+    /// Queues one atomic batch. `done` is called when it is durable; appends become durable in
+    /// the order in which they were queued.
+    fn append(&self, batch: WriteBatch, done: AppendDone);
+
+    /// Queues a read of committed state: it sees every append whose `done` was called before.
+    fn read(&self, query: ReadQuery, done: ReadDone);
+
+    /// The highest durable lsn.
+    fn durable_lsn(&self) -> Lsn;
+}
+
+/// Wall-clock time.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> Millis;
+}
+
+/// Randomness.
+pub trait Entropy: Send + Sync + 'static {
+    /// A random number.
+    fn next_u64(&self) -> u64;
+}

@@ -1,0 +1,3 @@
+//! The actors of one Engram node: thin shells around the state machines of `engram-core`.
+
+pub mod env;
