@@ -4,5 +4,8 @@
 //! arguments, effects leave as values. See `ARCHITECTURE.md` for the map.
 
 pub mod limits;
+pub mod placement;
+pub mod protocol;
 pub mod storage;
 pub mod types;
+pub mod wire;
