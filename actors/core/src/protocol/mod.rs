@@ -1,1 +1,4 @@
 //! State machines, one folder each.
+
+pub mod random;
+pub mod register;

@@ -20,7 +20,10 @@ pub fn parse_record(bytes: &[u8]) -> Option<(ShardId, RecordKey)> {
     let namespace = NamespaceId(u32::from_be_bytes(*namespace));
     Some((
         ShardId(u16::from_be_bytes(*shard)),
-        RecordKey { namespace, key: Key::new(key).ok()? },
+        RecordKey {
+            namespace,
+            key: Key::new(key).ok()?,
+        },
     ))
 }
 
@@ -60,7 +63,10 @@ pub fn change(shard: ShardId, lseq: Lseq) -> Bytes {
 pub fn parse_change(bytes: &[u8]) -> Option<(ShardId, Lseq)> {
     let (shard, rest) = bytes.split_first_chunk::<2>()?;
     let lseq: [u8; 8] = rest.try_into().ok()?;
-    Some((ShardId(u16::from_be_bytes(*shard)), Lseq(u64::from_be_bytes(lseq))))
+    Some((
+        ShardId(u16::from_be_bytes(*shard)),
+        Lseq(u64::from_be_bytes(lseq)),
+    ))
 }
 
 /// Key of an expiry: shard, time, namespace, user key.
@@ -82,7 +88,10 @@ pub fn parse_expiry(bytes: &[u8]) -> Option<(ShardId, Millis, RecordKey)> {
     Some((
         ShardId(u16::from_be_bytes(*shard)),
         Millis(u64::from_be_bytes(*at)),
-        RecordKey { namespace, key: Key::new(key).ok()? },
+        RecordKey {
+            namespace,
+            key: Key::new(key).ok()?,
+        },
     ))
 }
 
@@ -117,16 +126,28 @@ mod tests {
     use super::*;
 
     fn key(text: &str) -> RecordKey {
-        RecordKey { namespace: NamespaceId(3), key: Key::new(text).expect("short") }
+        RecordKey {
+            namespace: NamespaceId(3),
+            key: Key::new(text).expect("short"),
+        }
     }
 
     #[test]
     fn keys_survive_the_round_trip_and_garbage_does_not_parse() {
         let shard = ShardId(0xfffe);
-        assert_eq!(parse_record(&record(shard, &key("a"))), Some((shard, key("a"))));
-        assert_eq!(parse_change(&change(shard, Lseq(9))), Some((shard, Lseq(9))));
+        assert_eq!(
+            parse_record(&record(shard, &key("a"))),
+            Some((shard, key("a")))
+        );
+        assert_eq!(
+            parse_change(&change(shard, Lseq(9))),
+            Some((shard, Lseq(9)))
+        );
         let at = Millis(77);
-        assert_eq!(parse_expiry(&expiry(shard, at, &key("b"))), Some((shard, at, key("b"))));
+        assert_eq!(
+            parse_expiry(&expiry(shard, at, &key("b"))),
+            Some((shard, at, key("b")))
+        );
         for length in 0..6 {
             let bytes = vec![0_u8; length];
             assert_eq!(parse_record(&bytes), None);

@@ -79,12 +79,19 @@ pub struct WriteBatch {
 impl WriteBatch {
     /// Adds a put.
     pub fn put(&mut self, keyspace: Keyspace, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.ops.push(WriteOp::Put { keyspace, key: key.into(), value: value.into() });
+        self.ops.push(WriteOp::Put {
+            keyspace,
+            key: key.into(),
+            value: value.into(),
+        });
     }
 
     /// Adds a removal.
     pub fn remove(&mut self, keyspace: Keyspace, key: impl Into<Bytes>) {
-        self.ops.push(WriteOp::Remove { keyspace, key: key.into() });
+        self.ops.push(WriteOp::Remove {
+            keyspace,
+            key: key.into(),
+        });
     }
 
     /// Bytes of all keys and values.

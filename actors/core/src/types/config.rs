@@ -113,11 +113,16 @@ pub struct NameError {
 /// starting with a letter or digit.
 pub fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
     let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let all_good = name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    let all_good = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
     if starts_well && all_good && name.len() <= NAME_BYTES_MAX {
         Ok(())
     } else {
-        Err(NameError { what, name: name.into() })
+        Err(NameError {
+            what,
+            name: name.into(),
+        })
     }
 }
 
@@ -157,7 +162,9 @@ impl ClusterConfig {
 
     /// The namespace of that name.
     pub fn namespace(&self, name: &str) -> Option<&Namespace> {
-        self.namespaces.iter().find(|namespace| namespace.name == name)
+        self.namespaces
+            .iter()
+            .find(|namespace| namespace.name == name)
     }
 
     /// The namespace of that id.
@@ -187,7 +194,12 @@ impl ClusterConfig {
         if self.namespaces.len() >= NAMESPACES_MAX {
             return Err(NamespaceError::TooMany);
         }
-        let highest = self.namespaces.iter().map(|namespace| namespace.id.0).max().unwrap_or(0);
+        let highest = self
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.id.0)
+            .max()
+            .unwrap_or(0);
         let mut next = self.clone();
         next.version += 1;
         next.namespaces.push(Namespace {
@@ -210,7 +222,10 @@ mod tests {
             cluster_id: 1,
             members: vec![],
             shards: vec![],
-            system: ShardConfig { epoch: Epoch(1), members: vec![] },
+            system: ShardConfig {
+                epoch: Epoch(1),
+                members: vec![],
+            },
             namespaces: vec![],
         }
     }
@@ -228,16 +243,28 @@ mod tests {
     #[test]
     fn a_namespace_is_added_once_and_its_options_are_fixed() {
         let first = config();
-        let second = first.with_namespace("users", None).expect("allowed").expect("new");
+        let second = first
+            .with_namespace("users", None)
+            .expect("allowed")
+            .expect("new");
         assert_eq!(second.version, 2);
-        assert_eq!(second.namespace("users").map(|n| n.id), Some(NamespaceId(1)));
+        assert_eq!(
+            second.namespace("users").map(|n| n.id),
+            Some(NamespaceId(1))
+        );
         assert_eq!(second.with_namespace("users", None), Ok(None));
-        let other = NamespaceOptions { text: false, ..NamespaceOptions::default() };
+        let other = NamespaceOptions {
+            text: false,
+            ..NamespaceOptions::default()
+        };
         assert_eq!(
             second.with_namespace("users", Some(&other)),
             Err(NamespaceError::OptionsDiffer("users".into()))
         );
-        let third = second.with_namespace("docs", Some(&other)).expect("allowed").expect("new");
+        let third = second
+            .with_namespace("docs", Some(&other))
+            .expect("allowed")
+            .expect("new");
         assert_eq!(third.namespace("docs").map(|n| n.id), Some(NamespaceId(2)));
     }
 }

@@ -37,7 +37,10 @@ pub struct Register {
 impl Register {
     /// A register never written, in a shard whose purged registers held times up to `floor_time`.
     pub fn empty(floor_time: LogicalTime) -> Register {
-        Register { low_time: floor_time, ..Register::default() }
+        Register {
+            low_time: floor_time,
+            ..Register::default()
+        }
     }
 
     /// Whether the value has ended at `now`.
@@ -47,7 +50,9 @@ impl Register {
 
     /// The highest time of any write this register ever held.
     pub fn newest_time(&self) -> LogicalTime {
-        self.recent.last().map_or(self.low_time, |write| write.time.max(self.low_time))
+        self.recent
+            .last()
+            .map_or(self.low_time, |write| write.time.max(self.low_time))
     }
 
     /// Approximate bytes in memory, for cache accounting.
