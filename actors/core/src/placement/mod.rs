@@ -66,11 +66,8 @@ fn choose(
                 && chosen
                     .iter()
                     .any(|&other| members[other].zone == members[index].zone);
-            if chosen.len() < replicas
-                && !chosen.contains(&index)
-                && !(distinct_zone && zone_taken)
-                && !(bounded && load[index] >= share)
-            {
+            let unwanted = distinct_zone && zone_taken || bounded && load[index] >= share;
+            if chosen.len() < replicas && !unwanted && !chosen.contains(&index) {
                 chosen.push(index);
             }
         }

@@ -1,4 +1,6 @@
 //! State machines, one folder each.
 
+pub mod membership;
 pub mod random;
 pub mod register;
+pub mod scan;

@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::limits::PACKET_BYTES_MAX;
 use crate::types::{
-    Ballot, ClusterConfig, Epoch, Incarnation, LogicalTime, Lseq, MemberId, RecordKey, Register,
+    Ballot, ClusterConfig, Epoch, LogicalTime, Lseq, MemberId, RecordKey, Register,
 };
 
 /// Bincode as used everywhere, on disk and on the wire: little endian, variable-length integers.
@@ -132,13 +132,13 @@ pub struct ShardMeta {
     pub seen: Vec<(MemberId, Lseq)>,
 }
 
-/// A configuration as adopted by a node, with the ballot that decided it, if known.
+/// A configuration as adopted by a node.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct StoredConfig {
     /// The configuration.
     pub config: ClusterConfig,
-    /// The life in which it was adopted.
-    pub adopted_in: Incarnation,
+    /// Whether the whole ensemble is known to hold it, or a later one.
+    pub formed: bool,
 }
 
 impl Sealed for Record {
@@ -170,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::types::{Blob, Key, Millis, NamespaceId, RecentWrite, WriteId};
+    use crate::types::{Blob, Incarnation, Key, Millis, NamespaceId, RecentWrite, WriteId};
 
     fn ballot(n: u64) -> Ballot {
         Ballot {

@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use crate::types::{ClusterConfig, Lseq, MemberId, ShardId};
+use crate::types::{ClusterConfig, Lseq, Lsn, MemberId, ShardId};
 
 /// One shard as seen by one of its replicas.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -30,6 +30,8 @@ pub struct GossipMessage {
     pub config_version: u64,
     /// The cluster it belongs to; 0 before genesis.
     pub cluster_id: u64,
+    /// The highest log sequence number that the sender saw of the receiver in earlier boots.
+    pub seen_of_you: Lsn,
     /// The configuration itself, where the receiver's is older or unknown.
     pub config: Option<ClusterConfig>,
     /// Its replicas.
