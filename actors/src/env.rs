@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engram_core::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
-use engram_core::types::{Lsn, Millis};
+use engram_core::types::{Lsn, MemberId, Millis, SessionId};
+use engram_core::wire::Frame;
 
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -69,6 +70,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The highest durable lsn.
     fn durable_lsn(&self) -> Lsn;
+
+    /// Whether an append would be taken now: not poisoned, not full, not overloaded.
+    fn admits_writes(&self) -> bool;
+
+    /// Free space on the disk, in bytes, if known.
+    fn free_bytes(&self) -> Option<u64>;
 }
 
 /// Wall-clock time.
@@ -81,4 +88,27 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// A random number.
     fn next_u64(&self) -> u64;
+}
+
+/// Sends frames to other processes. Never blocks, never fails: what cannot be sent is dropped and
+/// counted, and whoever waits for an answer has a deadline.
+pub trait Transport: Send + Sync + 'static {
+    /// To another member.
+    fn send(&self, to: MemberId, frame: &Frame);
+
+    /// To a client of this node.
+    fn respond(&self, to: SessionId, frame: &Frame);
+}
+
+/// The world as one node's actors see it.
+#[derive(Clone)]
+pub struct Env {
+    /// The disk.
+    pub store: Arc<dyn Store>,
+    /// The network.
+    pub transport: Arc<dyn Transport>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub entropy: Arc<dyn Entropy>,
 }

@@ -49,6 +49,9 @@ pub const MEMBERS_MAX: usize = 256;
 
 /// Most operations in flight in one replicator; beyond it callers get `Overloaded`.
 pub const REPLICATOR_OPERATIONS_MAX: usize = 4096;
+/// Most scans, searches and the like in flight in one coordinator; beyond it callers get
+/// `Overloaded`.
+pub const COORDINATOR_OPERATIONS_MAX: usize = 1024;
 /// Most operations queued on one key; beyond it callers get `Overloaded`.
 pub const KEY_QUEUE_MAX: usize = 512;
 /// Bytes of registers that one replicator keeps ready for one-round-trip writes.

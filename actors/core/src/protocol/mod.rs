@@ -3,4 +3,5 @@
 pub mod membership;
 pub mod random;
 pub mod register;
+pub mod restart;
 pub mod scan;
