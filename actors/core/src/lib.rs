@@ -4,5 +4,6 @@
 //! arguments, effects leave as values. See `ARCHITECTURE.md` for the map.
 
 pub mod limits;
+pub mod protocol;
 pub mod storage;
 pub mod types;

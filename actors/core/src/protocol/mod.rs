@@ -1,0 +1,3 @@
+//! State machines that speak with other processes.
+
+pub mod link;
