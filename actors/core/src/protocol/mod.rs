@@ -1,5 +1,6 @@
 //! State machines, one folder each.
 
+pub mod link;
 pub mod membership;
 pub mod random;
 pub mod register;
