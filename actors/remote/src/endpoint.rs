@@ -158,14 +158,27 @@ impl Endpoint {
         config: EndpointConfig,
         handler: Arc<dyn Handler>,
     ) -> Result<Endpoint, EndpointError> {
-        check_name("cluster name", &config.cluster)?;
-        check_targets(&config.dial)?;
-        let random = Random::new().map_err(EndpointError::Entropy)?;
-        let process = process_name(&config.kind, random.next())?;
         let listener = match &config.kind {
             EndpointKind::Member { listen, .. } => Some(bind(listen).await?),
             EndpointKind::Client => None,
         };
+        Endpoint::start_on(listener, config, handler).await
+    }
+
+    /// Like [`Endpoint::start`], on a listener from [`bind`]: so the address is known before the
+    /// handler must tell it.
+    ///
+    /// # Errors
+    /// As [`Endpoint::start`].
+    pub async fn start_on(
+        listener: Option<TcpListener>,
+        config: EndpointConfig,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Endpoint, EndpointError> {
+        check_name("cluster name", &config.cluster)?;
+        check_targets(&config.dial)?;
+        let random = Random::new().map_err(EndpointError::Entropy)?;
+        let process = process_name(&config.kind, random.next())?;
         let local = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
@@ -299,7 +312,11 @@ fn process_name(kind: &EndpointKind, nonce: u64) -> Result<String, EndpointError
     }
 }
 
-async fn bind(address: &str) -> Result<TcpListener, EndpointError> {
+/// Listens on `host:port`; port 0 takes a free one.
+///
+/// # Errors
+/// [`EndpointError`] if the address does not resolve, or cannot be listened on.
+pub async fn bind(address: &str) -> Result<TcpListener, EndpointError> {
     let bad = |source| EndpointError::BadAddress {
         address: address.to_owned(),
         source,

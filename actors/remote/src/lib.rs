@@ -53,7 +53,7 @@ mod sync;
 mod targets;
 
 pub use dial::DialError;
-pub use endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointKind, IngressOwner};
+pub use endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointKind, IngressOwner, bind};
 pub use engram_core::protocol::link::{
     DownReason, HelloIdentity, MemberIdentity, PeerHello, Refusal, Role, Window,
 };
