@@ -26,4 +26,5 @@ pub mod gossip;
 pub mod ingress;
 pub mod replicator;
 pub mod shard;
+pub mod storage;
 pub mod supervisor;
