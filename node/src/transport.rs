@@ -129,8 +129,10 @@ impl Handler for NodeHandler {
         {
             info!(peer = %identity.member.name, address = %identity.member.address, "connected");
             self.meet(&identity.member.address);
+            // Read before anything arrives on this connection: so it is from earlier ones.
+            let seen = self.directory.seen_lsn(identity.member.id);
             if let Some(gossip) = self.directory.gossip() {
-                let _ = gossip.cast(GossipActorMessage::Up(identity));
+                let _ = gossip.cast(GossipActorMessage::Up(identity, seen));
             }
         }
     }
