@@ -1,1 +1,4 @@
 //! Engram.
+
+pub mod data_dir;
+pub mod store;
