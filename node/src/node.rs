@@ -12,7 +12,7 @@ use engram_actors::supervisor::{
 use engram_core::protocol::membership::Identity;
 use engram_core::storage::format::{FormatError, StoredConfig, open};
 use engram_core::storage::{Keyspace, keys};
-use engram_core::types::{ClusterConfig, Lsn, Member};
+use engram_core::types::{ClusterConfig, Member};
 use engram_remote::{Endpoint, EndpointConfig, EndpointError, EndpointKind};
 use ractor::{Actor, ActorRef};
 use tokio::sync::watch;
@@ -75,8 +75,7 @@ impl Node {
         };
         let data = DataDir::open(&config.data, &expected, &FjallOptions::default(), &SystemEntropy)?;
         let engine = data.engine().clone();
-        // Opening has committed the boot count; what matters is what was there before.
-        let boot_lsn = Lsn(engine.last_lsn()?.0.saturating_sub(1));
+        let boot_lsn = data.recovered_lsn();
         let stored = stored_config(&engine)?;
         let (stopped_tx, stopped) = watch::channel(None);
         let stopped_tx = Arc::new(stopped_tx);
