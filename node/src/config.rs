@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use engram_core::limits::{
-    RETRY_WINDOW_MS, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN, RECORD_CACHE_BYTES_DEFAULT,
+    RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
 };
 use engram_core::types::{NameError, check_name};
 use serde::{Deserialize, Serialize};
@@ -138,8 +138,10 @@ impl Settings {
     /// # Errors
     /// [`ConfigError`] if it cannot be read, has an unknown key or a wrong value.
     pub fn read(path: &Path) -> Result<Settings, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
         toml::from_str(&text).map_err(|source| ConfigError::Malformed {
             path: path.into(),
             source: Box::new(source),
@@ -171,9 +173,13 @@ impl Settings {
     /// [`ConfigError`] names the setting.
     pub fn complete(self, cookie: Option<String>) -> Result<NodeConfig, ConfigError> {
         let missing = |what, how| ConfigError::Missing { what, how };
-        let cluster = self.cluster.ok_or(missing("the cluster's name", "--cluster NAME"))?;
+        let cluster = self
+            .cluster
+            .ok_or(missing("the cluster's name", "--cluster NAME"))?;
         check_name("cluster", &cluster)?;
-        let node_id = self.node_id.ok_or(missing("this node's name", "--node-id NAME"))?;
+        let node_id = self
+            .node_id
+            .ok_or(missing("this node's name", "--node-id NAME"))?;
         check_name("node", &node_id)?;
         if let Some(zone) = &self.zone {
             check_name("zone", zone)?;
@@ -199,8 +205,9 @@ impl Settings {
             });
         }
         let cache = self.record_cache_bytes;
-        let shard_cache_bytes =
-            cache.map_or(RECORD_CACHE_BYTES_DEFAULT, |all| (all / usize::from(shards)).max(64 * 1024));
+        let shard_cache_bytes = cache.map_or(RECORD_CACHE_BYTES_DEFAULT, |all| {
+            (all / usize::from(shards)).max(64 * 1024)
+        });
         let purge_after_ms = self.purge_after_ms.unwrap_or(2 * RETRY_WINDOW_MS);
         let index_partitions = self.index_partitions.unwrap_or(4);
         check_range("index-partitions", index_partitions, 1, 64)?;
@@ -234,8 +241,10 @@ pub fn read_cookie(
     cluster: &str,
 ) -> Result<String, ConfigError> {
     if let Some(path) = file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.into(),
+            source,
+        })?;
         let cookie = text.trim();
         if cookie.is_empty() {
             return Err(ConfigError::EmptyCookie(path.into()));
@@ -266,7 +275,14 @@ fn check_address(what: &'static str, address: &str) -> Result<(), ConfigError> {
     let good = address
         .rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if good { Ok(()) } else { Err(ConfigError::Address { what, found: address.into() }) }
+    if good {
+        Ok(())
+    } else {
+        Err(ConfigError::Address {
+            what,
+            found: address.into(),
+        })
+    }
 }
 
 fn check_range(what: &'static str, value: u16, min: u16, max: u16) -> Result<(), ConfigError> {
@@ -274,7 +290,11 @@ fn check_range(what: &'static str, value: u16, min: u16, max: u16) -> Result<(),
         Ok(())
     } else {
         let range = format!("{min} to {max}");
-        Err(ConfigError::OutOfRange { what, range, found: value.to_string() })
+        Err(ConfigError::OutOfRange {
+            what,
+            range,
+            found: value.to_string(),
+        })
     }
 }
 
@@ -292,8 +312,14 @@ mod tests {
 
     #[test]
     fn defaults_are_filled_in_and_flags_win_over_files() {
-        let file = Settings { listen: Some("127.0.0.1:1".into()), ..minimal() };
-        let flags = Settings { listen: Some("127.0.0.1:2".into()), ..Settings::default() };
+        let file = Settings {
+            listen: Some("127.0.0.1:1".into()),
+            ..minimal()
+        };
+        let flags = Settings {
+            listen: Some("127.0.0.1:2".into()),
+            ..Settings::default()
+        };
         let config = file.overridden_by(flags).complete(None).expect("valid");
         assert_eq!((config.listen.as_str(), config.shards), ("127.0.0.1:2", 64));
         assert_eq!(config.cluster, "demo");
@@ -327,13 +353,21 @@ mod tests {
         let path = directory.path().join("node.toml");
         std::fs::write(&path, "cluster = \"demo\"\nshard = 3\n").expect("written");
         let error = Settings::read(&path).expect_err("unknown key").to_string();
-        assert!(error.contains("shard") && error.contains("line 2"), "{error}");
+        assert!(
+            error.contains("shard") && error.contains("line 2"),
+            "{error}"
+        );
     }
 
     #[test]
     fn beyond_loopback_a_cookie_is_needed() {
-        let settings = Settings { listen: Some("0.0.0.0:7101".into()), ..minimal() };
-        let config = settings.complete(Some("secret".into())).expect("has a cookie");
+        let settings = Settings {
+            listen: Some("0.0.0.0:7101".into()),
+            ..minimal()
+        };
+        let config = settings
+            .complete(Some("secret".into()))
+            .expect("has a cookie");
         assert_eq!(config.cookie, "secret");
     }
 }

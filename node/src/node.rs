@@ -6,9 +6,7 @@ use engram_actors::directory::Directory;
 use engram_actors::env::{Clock, Entropy, Env, Store, Transport};
 use engram_actors::ingress::Router;
 use engram_actors::storage::{Engine, GroupCommitConfig, GroupCommitStore};
-use engram_actors::supervisor::{
-    NodeArguments, NodeMessage, NodeOptions, NodeSupervisor, Stopped,
-};
+use engram_actors::supervisor::{NodeArguments, NodeMessage, NodeOptions, NodeSupervisor, Stopped};
 use engram_core::protocol::membership::Identity;
 use engram_core::storage::format::{FormatError, StoredConfig, open};
 use engram_core::storage::{Keyspace, keys};
@@ -73,7 +71,12 @@ impl Node {
             node: config.node_id.clone(),
             shards: config.shards,
         };
-        let data = DataDir::open(&config.data, &expected, &FjallOptions::default(), &SystemEntropy)?;
+        let data = DataDir::open(
+            &config.data,
+            &expected,
+            &FjallOptions::default(),
+            &SystemEntropy,
+        )?;
         let engine = data.engine().clone();
         let boot_lsn = data.recovered_lsn();
         let stored = stored_config(&engine)?;
@@ -83,7 +86,10 @@ impl Node {
         let failed: Arc<Mutex<Option<ActorRef<NodeMessage>>>> = Arc::default();
         let to_stop = failed.clone();
         let store = GroupCommitStore::start(engine, GroupCommitConfig::default(), move |error| {
-            let node = to_stop.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let node = to_stop
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone();
             if let Some(node) = node {
                 let _ = node.cast(NodeMessage::Fatal(format!("storage failed: {error}")));
             }
@@ -118,7 +124,10 @@ impl Node {
             cluster_id: stored.as_ref().map_or(0, |(config, _)| config.cluster_id),
             config_version: stored.as_ref().map_or(0, |(config, _)| config.version),
         };
-        let known: Vec<String> = stored.iter().flat_map(|(config, _)| addresses(config)).collect();
+        let known: Vec<String> = stored
+            .iter()
+            .flat_map(|(config, _)| addresses(config))
+            .collect();
         if let Some((config, _)) = &stored {
             directory.set_config(Arc::new(config.clone()));
         }
@@ -142,20 +151,30 @@ impl Node {
         *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(supervisor.clone());
 
         let router = Router::new(directory.clone(), env);
-        let handler =
-            Arc::new(NodeHandler::new(directory.clone(), store.clone(), router, identity));
+        let handler = Arc::new(NodeHandler::new(
+            directory.clone(),
+            store.clone(),
+            router,
+            identity,
+        ));
         let kind = EndpointKind::Member {
             listen: config.listen.clone(),
             node: config.node_id.clone(),
             boot: data.boot(),
         };
         let endpoint_config = EndpointConfig::new(&config.cluster, &config.cookie, kind);
-        let endpoint =
-            Endpoint::start_on(Some(listener), endpoint_config, handler.clone()).await?;
+        let endpoint = Endpoint::start_on(Some(listener), endpoint_config, handler.clone()).await?;
         transport.open(endpoint.clone());
         dial(&handler, &endpoint, &config.join, &known);
         info!(node = %config.node_id, %address, boot = data.boot(), "listening");
-        Ok(Node { directory, address, supervisor, endpoint, store, stopped })
+        Ok(Node {
+            directory,
+            address,
+            supervisor,
+            endpoint,
+            store,
+            stopped,
+        })
     }
 
     /// `host:port` at which others reach this node.
@@ -191,7 +210,12 @@ impl Node {
 /// Dials what was configured, what is known from the disk, and whoever is met later.
 fn dial(handler: &NodeHandler, endpoint: &Endpoint, join: &[String], known: &[String]) {
     let mut first: Vec<String> = join.to_vec();
-    first.extend(known.iter().filter(|address| !join.contains(address)).cloned());
+    first.extend(
+        known
+            .iter()
+            .filter(|address| !join.contains(address))
+            .cloned(),
+    );
     let (to, always) = (endpoint.clone(), first.clone());
     handler.on_met(move |met| {
         let mut all = always.clone();
@@ -206,7 +230,11 @@ fn dial(handler: &NodeHandler, endpoint: &Endpoint, join: &[String], known: &[St
 }
 
 fn addresses(config: &ClusterConfig) -> Vec<String> {
-    config.members.iter().map(|member| member.address.clone()).collect()
+    config
+        .members
+        .iter()
+        .map(|member| member.address.clone())
+        .collect()
 }
 
 fn stored_config(engine: &FjallEngine) -> Result<Option<(ClusterConfig, bool)>, StartError> {

@@ -31,7 +31,9 @@ impl ClusterTransport {
     }
 
     fn push(&self, to: PeerId, frame: &Frame) {
-        let Some(endpoint) = self.endpoint.get() else { return };
+        let Some(endpoint) = self.endpoint.get() else {
+            return;
+        };
         if let Err(error) = endpoint.send(to, Bytes::from(frame.encode())) {
             debug!(%to, %error, "dropped a frame");
         }
@@ -68,7 +70,14 @@ impl NodeHandler {
         identity: Identity,
     ) -> NodeHandler {
         let met = Mutex::default();
-        NodeHandler { directory, store, router, met, on_met: OnceLock::new(), identity }
+        NodeHandler {
+            directory,
+            store,
+            router,
+            met,
+            on_met: OnceLock::new(),
+            identity,
+        }
     }
 
     /// Sets what is called with all addresses of members met, when there is a new one.
@@ -78,7 +87,9 @@ impl NodeHandler {
     }
 
     fn identity(&self) -> Identity {
-        self.directory.identity().unwrap_or_else(|| self.identity.clone())
+        self.directory
+            .identity()
+            .unwrap_or_else(|| self.identity.clone())
     }
 
     fn meet(&self, address: &str) {
@@ -120,7 +131,8 @@ impl Handler for NodeHandler {
         let theirs = decode_identity(&peer.payload)
             .ok_or_else(|| policy("its greeting cannot be read by this release".into()))?;
         let config = self.directory.config();
-        admit(&self.identity(), config.as_deref(), &theirs).map_err(|error| policy(error.to_string()))
+        admit(&self.identity(), config.as_deref(), &theirs)
+            .map_err(|error| policy(error.to_string()))
     }
 
     fn up(&self, peer: &PeerHandle, hello: &PeerHello) {

@@ -24,12 +24,18 @@ pub struct Failure {
 impl Failure {
     /// For reasons that have no code of their own.
     pub fn other(message: impl fmt::Display) -> Failure {
-        Failure { code: 1, message: message.to_string() }
+        Failure {
+            code: 1,
+            message: message.to_string(),
+        }
     }
 
     /// Something the user gave is wrong.
     pub fn usage(message: impl fmt::Display) -> Failure {
-        Failure { code: 2, message: message.to_string() }
+        Failure {
+            code: 2,
+            message: message.to_string(),
+        }
     }
 }
 

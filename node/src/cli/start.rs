@@ -32,7 +32,12 @@ pub(super) struct StartArguments {
     #[arg(long, value_name = "HOST:PORT", env = "ENGRAM_ADVERTISE")]
     advertise: Option<String>,
     /// Other nodes to look for; may be given several times.
-    #[arg(long, value_name = "HOST:PORT", env = "ENGRAM_JOIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "ENGRAM_JOIN",
+        value_delimiter = ','
+    )]
     join: Option<Vec<String>>,
     /// Directory of this node's data [default: engram-data].
     #[arg(long, value_name = "DIR", env = "ENGRAM_DATA")]
@@ -85,7 +90,9 @@ impl StartArguments {
             index_partitions: self.index_partitions,
         };
         let cookie = std::env::var("ENGRAM_COOKIE").ok();
-        file.overridden_by(flags).complete(cookie).map_err(Failure::usage)
+        file.overridden_by(flags)
+            .complete(cookie)
+            .map_err(Failure::usage)
     }
 }
 
@@ -135,5 +142,9 @@ fn log(json: bool) {
         .with_writer(std::io::stderr)
         .with_target(false);
     // A second subscriber cannot be set; the first one stays.
-    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+    let _ = if json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
 }

@@ -103,9 +103,10 @@ impl DataDir {
         };
         let engine = open_store(lock, path, &file, options)?;
         let stamp = compare(path, &file, &engine)?;
-        let recovered_lsn = engine
-            .last_lsn()
-            .map_err(|source| DataDirError::Store { path: path.join(STORE_NAME), source })?;
+        let recovered_lsn = engine.last_lsn().map_err(|source| DataDirError::Store {
+            path: path.join(STORE_NAME),
+            source,
+        })?;
         let boot = count_boot(path, file.clone(), stamp, &engine)?;
         let engine = Arc::new(engine);
         Ok(DataDir {
