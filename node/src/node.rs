@@ -162,7 +162,7 @@ impl Node {
             node: config.node_id.clone(),
             boot: data.boot(),
         };
-        let endpoint_config = EndpointConfig::new(&config.cluster, &config.cookie, kind);
+        let endpoint_config = EndpointConfig::new(&config.cookie, kind);
         let endpoint = Endpoint::start_on(Some(listener), endpoint_config, handler.clone()).await?;
         transport.open(endpoint.clone());
         dial(&handler, &endpoint, &config.join, &known);

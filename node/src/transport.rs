@@ -127,7 +127,7 @@ impl Handler for NodeHandler {
         if peer.member().is_none() {
             return Ok(());
         }
-        let policy = |reason: String| Refusal::Policy { reason };
+        let policy = |reason: String| Refusal::policy(reason);
         let theirs = decode_identity(&peer.payload)
             .ok_or_else(|| policy("its greeting cannot be read by this release".into()))?;
         let config = self.directory.config();

@@ -136,7 +136,7 @@ async fn serve(config: &NodeConfig, hooks: Hooks) -> Result<(), Failure> {
 
 fn log(json: bool) {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,ractor=warn,ractor_cluster=warn,tantivy=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,ractor=error,ractor_cluster=error,tantivy=warn"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
