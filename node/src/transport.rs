@@ -42,11 +42,18 @@ impl ClusterTransport {
 
 impl Transport for ClusterTransport {
     fn send(&self, to: MemberId, frame: &Frame) {
-        self.push(PeerId::Member(to), frame);
+        self.push(PeerId::Member(to), frame.encode().into());
+    }
+
+    fn broadcast(&self, to: &[MemberId], frame: &Frame) {
+        let frame = Bytes::from(frame.encode());
+        for member in to {
+            self.push(PeerId::Member(*member), frame.clone());
+        }
     }
 
     fn respond(&self, to: SessionId, frame: &Frame) {
-        self.push(PeerId::Client(to), frame);
+        self.push(PeerId::Client(to), frame.encode().into());
     }
 }
 
