@@ -30,11 +30,9 @@ impl ClusterTransport {
         let _ = self.endpoint.set(endpoint);
     }
 
-    fn push(&self, to: PeerId, frame: &Frame) {
-        let Some(endpoint) = self.endpoint.get() else {
-            return;
-        };
-        if let Err(error) = endpoint.send(to, Bytes::from(frame.encode())) {
+    fn push(&self, to: PeerId, frame: Bytes) {
+        let Some(endpoint) = self.endpoint.get() else { return };
+        if let Err(error) = endpoint.send(to, frame) {
             debug!(%to, %error, "dropped a frame");
         }
     }
