@@ -68,6 +68,19 @@ pub const RETRY_WINDOW_MS: u64 = 15_000;
 /// Longest a client request may take, in milliseconds.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
 
+/// Index partitions of a node unless configured otherwise; shard `s` is in partition `s mod P`.
+pub const INDEX_PARTITIONS_DEFAULT: u16 = 4;
+/// Most index partitions of a node.
+pub const INDEX_PARTITIONS_MAX: u16 = 64;
+/// Most bytes of one entry's text that are indexed by words; the rest is not found.
+pub const INDEX_WORDS_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of one entry's text whose meaning is embedded; models read less than this.
+pub const INDEX_MEANING_BYTES_MAX: usize = 8 * 1024;
+/// Most dimensions of an embedding.
+pub const EMBEDDING_DIM_MAX: usize = 4096;
+/// Longest name of an embedding model, in bytes.
+pub const MODEL_ID_BYTES_MAX: usize = 128;
+
 const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
 const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
 const _: () = assert!(PACKET_COALESCE_BYTES + VALUE_BYTES_MAX < PACKET_BYTES_MAX);
