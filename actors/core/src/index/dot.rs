@@ -1,42 +1,85 @@
-//! Dot products: portable loops that the compiler turns into SIMD, compiled once per instruction
-//! set and chosen when the process runs, so that old processors work too.
+//! Dot products with SIMD, compiled once per instruction set and chosen when the process runs, so
+//! that old processors work too.
 //!
 //! The result depends on the numbers alone, not on the processor: the sum runs in [`LANES`]
 //! separate lanes that are added up in a fixed tree, and products are rounded before they are
 //! added (a fused multiply-add would round differently where it exists).
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 
 /// Partial sums: wide enough to fill the registers of every instruction set in use.
 const LANES: usize = 32;
 
 /// The dot product of two vectors `[dim]`. The longer one is cut to the shorter.
 pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
-    Arch::new().dispatch(|| dot_lanes(left, right))
+    Arch::new().dispatch(One { left, right })
 }
 
-/// Appends to `scores` the dot product of `query` `[dim]` with each row of `rows` `[n, dim]`.
+/// Sets `scores` to the dot products of `query` `[dim]` with each row of `rows` `[n, dim]`.
 pub(crate) fn dot_rows(query: &[f32], rows: &[f32], scores: &mut Vec<f32>) {
-    if query.is_empty() {
-        return;
-    }
-    Arch::new().dispatch(|| {
-        scores.extend(rows.chunks_exact(query.len()).map(
-            #[inline(always)]
-            |row| dot_lanes(query, row),
-        ));
+    scores.clear();
+    scores.resize(rows.len().checked_div(query.len()).unwrap_or(0), 0.0);
+    Arch::new().dispatch(Rows {
+        query,
+        rows,
+        scores,
     });
 }
 
+/// The work of [`dot`]. A type of its own, because a closure is not sure to be inlined into the
+/// function that enables the instruction set, and would then run without it.
+struct One<'a> {
+    left: &'a [f32],
+    right: &'a [f32],
+}
+
+impl WithSimd for One<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) -> f32 {
+        dot_lanes(simd, self.left, self.right)
+    }
+}
+
+/// The work of [`dot_rows`].
+struct Rows<'a> {
+    query: &'a [f32],
+    rows: &'a [f32],
+    scores: &'a mut [f32],
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let mut rest = self.rows;
+        for score in self.scores {
+            let Some((row, after)) = rest.split_at_checked(self.query.len()) else {
+                return;
+            };
+            *score = dot_lanes(simd, self.query, row);
+            rest = after;
+        }
+    }
+}
+
 #[inline(always)]
-fn dot_lanes(left: &[f32], right: &[f32]) -> f32 {
+fn dot_lanes<S: Simd>(simd: S, left: &[f32], right: &[f32]) -> f32 {
     let (left_chunks, left_rest) = left.as_chunks::<LANES>();
     let (right_chunks, right_rest) = right.as_chunks::<LANES>();
-    let mut lanes = [0.0_f32; LANES];
+    // As many registers as hold all lanes; the others stay unused.
+    let mut sums = [simd.splat_f32s(0.0); LANES];
     for (left, right) in left_chunks.iter().zip(right_chunks) {
-        for ((lane, left), right) in lanes.iter_mut().zip(left).zip(right) {
-            *lane += left * right;
+        let (left, right) = (S::as_simd_f32s(left).0, S::as_simd_f32s(right).0);
+        for ((sum, left), right) in sums.iter_mut().zip(left).zip(right) {
+            *sum = simd.add_f32s(*sum, simd.mul_f32s(*left, *right));
         }
+    }
+    let mut lanes = [0.0_f32; LANES];
+    for (register, sum) in S::as_mut_simd_f32s(&mut lanes).0.iter_mut().zip(sums) {
+        *register = sum;
     }
     for ((lane, left), right) in lanes.iter_mut().zip(left_rest).zip(right_rest) {
         *lane += left * right;

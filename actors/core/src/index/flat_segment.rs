@@ -167,7 +167,6 @@ impl VectorSegment for FlatSegment {
         let mut top = TopK::new(k);
         let mut scores = Vec::with_capacity(BLOCK_VECTORS);
         for (block, keys) in self.blocks.iter().zip(self.keys.chunks(BLOCK_VECTORS)) {
-            scores.clear();
             dot_rows(query.as_slice(), block, &mut scores);
             for (score, key) in scores.iter().zip(keys) {
                 if *score >= threshold && top.would_keep(*score, &key) && filter(key) {
