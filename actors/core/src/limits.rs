@@ -80,9 +80,18 @@ pub const INDEX_MEANING_BYTES_MAX: usize = 8 * 1024;
 pub const EMBEDDING_DIM_MAX: usize = 4096;
 /// Longest name of an embedding model, in bytes.
 pub const MODEL_ID_BYTES_MAX: usize = 128;
+/// Most texts that an embedding model gets at once; larger batches are slower on a processor.
+pub const EMBED_BATCH_MAX: usize = 32;
+/// Most queries that wait to be embedded; beyond it callers get `Overloaded`.
+pub const EMBED_QUERIES_MAX: usize = 256;
+/// Most texts that wait to be embedded for the index; beyond it callers get `Overloaded`.
+pub const EMBED_TEXTS_MAX: usize = 1024;
+/// Vectors of recent texts that are kept in case the same text comes again.
+pub const EMBED_CACHE_ENTRIES: usize = 4096;
 
 const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
 const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
 const _: () = assert!(PACKET_COALESCE_BYTES + VALUE_BYTES_MAX < PACKET_BYTES_MAX);
 const _: () = assert!(RECENT_WRITES_MIN <= RECENT_WRITES_MAX);
 const _: () = assert!(REPLICAS % 2 == 1);
+const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);
