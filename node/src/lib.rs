@@ -1,1 +1,3 @@
 //! Engram.
+
+pub mod embedder;
