@@ -2,3 +2,4 @@
 
 pub mod embedder;
 pub mod env;
+pub mod index_partition;

@@ -88,6 +88,8 @@ pub const EMBED_QUERIES_MAX: usize = 256;
 pub const EMBED_TEXTS_MAX: usize = 1024;
 /// Vectors of recent texts that are kept in case the same text comes again.
 pub const EMBED_CACHE_ENTRIES: usize = 4096;
+/// Most different words of a query that are searched for; the rest is ignored.
+pub const SEARCH_WORDS_MAX: usize = 64;
 
 const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
 const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);

@@ -4,7 +4,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Embedding, EmbeddingError, ModelId, is_stop_word};
+use super::{Embedding, EmbeddingError, ModelId, is_stop_word, plain_words};
 
 /// The embedder of tests and simulations. Stateless.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,7 +25,7 @@ impl HashEmbedder {
     /// [`EmbeddingError::Zero`] if the text has no words.
     pub fn embed(text: &str) -> Result<Embedding, EmbeddingError> {
         let mut counts = vec![0.0_f32; Self::DIM];
-        let words: Vec<String> = words(text).collect();
+        let words: Vec<String> = plain_words(text).collect();
         // Text of stop words alone still differs from other text.
         let meaningful = words.iter().any(|word| !is_stop_word(word));
         for word in words
@@ -39,12 +39,6 @@ impl HashEmbedder {
         }
         Embedding::new(counts.into_iter().map(f32::sqrt).collect())
     }
-}
-
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(str::to_lowercase)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod json_text;
 mod key_words;
 mod model_id;
 mod options;
+mod plain_words;
 mod query;
 mod segment;
 mod stop_words;
@@ -25,6 +26,7 @@ pub use indexed_text::{IndexedText, Source};
 pub use key_words::key_words;
 pub use model_id::{ModelId, ModelIdError};
 pub use options::{IndexOptions, IndexOptionsLookup, NamespaceIndexing};
+pub use plain_words::plain_words;
 pub use query::{
     PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,
 };
