@@ -1,3 +1,4 @@
 //! Engram.
 
 pub mod embedder;
+pub mod text_index;

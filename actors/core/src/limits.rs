@@ -90,6 +90,12 @@ pub const EMBED_TEXTS_MAX: usize = 1024;
 pub const EMBED_CACHE_ENTRIES: usize = 4096;
 /// Most different words of a query that are searched for; the rest is ignored.
 pub const SEARCH_WORDS_MAX: usize = 64;
+/// Most searches that wait in one index partition; beyond it callers get `Overloaded`.
+pub const INDEX_QUERIES_MAX: usize = 256;
+/// Most changes of one index partition that its full-text index has not committed.
+pub const INDEX_UNCOMMITTED_MAX: usize = 4096;
+/// Most orders that wait in one full-text index.
+pub const TEXT_INDEX_QUEUE_MAX: usize = 2 * INDEX_UNCOMMITTED_MAX;
 
 const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
 const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
