@@ -17,8 +17,13 @@ fn main() -> std::process::ExitCode {
     for seed in *from..*to {
         let outcome = run_seed(seed, None, false);
         for violation in &outcome.violations {
-            let story: String = violation.to_string().chars().take(300).collect();
-            println!("seed {seed}: {}", story.replace('\n', " "));
+            let story = violation.to_string();
+            if to - from == 1 {
+                println!("seed {seed}: {story}");
+            } else {
+                let start: String = story.chars().take(300).collect();
+                println!("seed {seed}: {}", start.replace('\n', " "));
+            }
         }
         summary.add(outcome);
     }
