@@ -277,7 +277,8 @@ impl Proposer {
         };
         let mut jobs = vec![(first, result)];
         // A purge needs every replica: reads do not wait for that.
-        if !purge {
+        // A value may have ended before it was put: then the readers' own round finds it gone.
+        if !purge && !register.is_expired(now) {
             let before = current.agreed_on.filter(|_| agreed);
             self.take_readers(key, &register, before, &mut jobs);
         }
