@@ -20,6 +20,44 @@ use crate::status::count;
 /// Pause after the system refused to accept, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// The accepting task; ends when this is dropped, so that the port is free once its owner is gone,
+/// however it went.
+#[derive(Debug)]
+pub(crate) struct Accepting(AbortHandle);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A place among the connections, given up unless the stream follows.
+struct Place<'a> {
+    connections: &'a ActorRef<ConnectionsMessage>,
+    connection: Option<ConnectionId>,
+}
+
+impl Place<'_> {
+    fn fill(mut self, stream: TcpStream) {
+        if let Some(connection) = self.connection.take() {
+            // Without the connections actor the connection just closes.
+            let _ = self
+                .connections
+                .cast(ConnectionsMessage::Accepted { connection, stream });
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = self
+                .connections
+                .cast(ConnectionsMessage::Abandoned(connection));
+        }
+    }
+}
+
 /// A process introduced itself.
 #[derive(Debug)]
 pub(crate) struct Introduction {
@@ -29,13 +67,13 @@ pub(crate) struct Introduction {
     pub(crate) reply: RpcReplyPort<(Verdict, ConnectionId)>,
 }
 
-/// Accepts until aborted. A silent or strange connection costs one of [`HALF_OPEN_MAX`] places for
+/// Accepts until dropped. A silent or strange connection costs one of [`HALF_OPEN_MAX`] places for
 /// a few seconds at most; when they run out the oldest gives way, so that nobody is locked out.
 pub(crate) fn spawn(
     listener: TcpListener,
     hub: Arc<Hub>,
     connections: ActorRef<ConnectionsMessage>,
-) -> AbortHandle {
+) -> Accepting {
     let task = tokio::spawn(async move {
         let mut greetings = JoinSet::new();
         let mut oldest: VecDeque<AbortHandle> = VecDeque::new();
@@ -60,7 +98,7 @@ pub(crate) fn spawn(
             oldest.push_back(greetings.spawn(greet(stream, hub, connections)));
         }
     });
-    task.abort_handle()
+    Accepting(task.abort_handle())
 }
 
 async fn greet(stream: TcpStream, hub: Arc<Hub>, connections: ActorRef<ConnectionsMessage>) {
@@ -98,10 +136,11 @@ async fn exchange(
         // The endpoint is shutting down.
         return Ok(());
     };
-    // If this fails, the connection announced above is given up when its time is over.
+    let place = Place {
+        connections,
+        connection: (verdict == Verdict::Proceed).then_some(connection),
+    };
     send_verdict(&mut stream, verdict, &hub.process).await?;
-    if verdict == Verdict::Proceed {
-        let _ = connections.cast(ConnectionsMessage::Accepted { connection, stream });
-    }
+    place.fill(stream);
     Ok(())
 }

@@ -48,8 +48,6 @@ pub enum IngressOwner {
 /// How to open an [`Endpoint`].
 #[derive(Clone)]
 pub struct EndpointConfig {
-    /// Name of the cluster: 1 to 64 letters, digits, `-`, `_`, `.`.
-    pub cluster: String,
     /// The secret that all processes of the cluster share.
     pub cookie: String,
     /// Member or client.
@@ -66,13 +64,8 @@ pub struct EndpointConfig {
 
 impl EndpointConfig {
     /// A configuration that dials nobody.
-    pub fn new(
-        cluster: impl Into<String>,
-        cookie: impl Into<String>,
-        kind: EndpointKind,
-    ) -> EndpointConfig {
+    pub fn new(cookie: impl Into<String>, kind: EndpointKind) -> EndpointConfig {
         EndpointConfig {
-            cluster: cluster.into(),
             cookie: cookie.into(),
             kind,
             dial: Vec::new(),
@@ -86,7 +79,6 @@ impl EndpointConfig {
 impl fmt::Debug for EndpointConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EndpointConfig")
-            .field("cluster", &self.cluster)
             .field("kind", &self.kind)
             .field("dial", &self.dial)
             .finish_non_exhaustive()
@@ -158,24 +150,30 @@ impl Endpoint {
         config: EndpointConfig,
         handler: Arc<dyn Handler>,
     ) -> Result<Endpoint, EndpointError> {
-        check_name("cluster name", &config.cluster)?;
-        check_targets(&config.dial)?;
-        let random = Random::new().map_err(EndpointError::Entropy)?;
-        let process = process_name(&config.kind, random.next())?;
         let listener = match &config.kind {
             EndpointKind::Member { listen, .. } => Some(bind(listen).await?),
             EndpointKind::Client => None,
         };
+        Endpoint::start_on(listener, config, handler).await
+    }
+
+    /// Like [`Endpoint::start`], on a listener from [`bind`]: so the address is known before the
+    /// handler must tell it.
+    ///
+    /// # Errors
+    /// As [`Endpoint::start`].
+    pub async fn start_on(
+        listener: Option<TcpListener>,
+        config: EndpointConfig,
+        handler: Arc<dyn Handler>,
+    ) -> Result<Endpoint, EndpointError> {
+        check_targets(&config.dial)?;
+        let random = Random::new().map_err(EndpointError::Entropy)?;
+        let process = process_name(&config.kind, random.next())?;
         let local = listener
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        let hub = Arc::new(Hub::new(
-            config.cluster,
-            process,
-            handler,
-            random,
-            config.window,
-        ));
+        let hub = Arc::new(Hub::new(process, handler, random, config.window));
         let arguments = ConnectionsArguments {
             hub: hub.clone(),
             cookie: config.cookie,
@@ -299,7 +297,11 @@ fn process_name(kind: &EndpointKind, nonce: u64) -> Result<String, EndpointError
     }
 }
 
-async fn bind(address: &str) -> Result<TcpListener, EndpointError> {
+/// Listens on `host:port`; port 0 takes a free one.
+///
+/// # Errors
+/// [`EndpointError`] if the address does not resolve, or cannot be listened on.
+pub async fn bind(address: &str) -> Result<TcpListener, EndpointError> {
     let bad = |source| EndpointError::BadAddress {
         address: address.to_owned(),
         source,
@@ -354,7 +356,7 @@ mod tests {
 
     #[test]
     fn the_cookie_is_not_printed() {
-        let config = EndpointConfig::new("demo", "s3cret", EndpointKind::Client);
+        let config = EndpointConfig::new("s3cret", EndpointKind::Client);
         assert!(!format!("{config:?}").contains("s3cret"));
     }
 }

@@ -24,6 +24,10 @@ use crate::random::Random;
 use crate::status::{Counters, EndpointStatus, TargetStatus, count};
 use crate::sync::{lock, read, write};
 
+/// Scope of the process groups of ingresses. The same for all clusters, so that a process of the
+/// wrong cluster can be told so; the group is that of the one process.
+const GROUP_SCOPE: &str = "engram";
+
 /// Every link by what it may be looked up by.
 #[derive(Default)]
 struct Registry {
@@ -45,7 +49,6 @@ impl Registry {
 
 /// The shared part of an endpoint.
 pub(crate) struct Hub {
-    pub(crate) cluster: String,
     /// Name of this process.
     pub(crate) process: String,
     pub(crate) handler: Arc<dyn Handler>,
@@ -63,14 +66,12 @@ pub(crate) struct Hub {
 
 impl Hub {
     pub(crate) fn new(
-        cluster: String,
         process: String,
         handler: Arc<dyn Handler>,
         random: Random,
         window: Window,
     ) -> Hub {
         Hub {
-            cluster,
             process,
             handler,
             random,
@@ -91,12 +92,12 @@ impl Hub {
 
     /// Scope and name of the process group that this process' ingress joins.
     pub(crate) fn own_group(&self) -> (String, String) {
-        self.group_of(&self.process)
+        Self::group_of(&self.process)
     }
 
     /// Scope and name of the process group of a process' ingress.
-    pub(crate) fn group_of(&self, process: &str) -> (String, String) {
-        (format!("engram/{}", self.cluster), process.to_owned())
+    pub(crate) fn group_of(process: &str) -> (String, String) {
+        (GROUP_SCOPE.to_owned(), process.to_owned())
     }
 
     pub(crate) fn window(&self) -> Window {

@@ -27,7 +27,7 @@
 //!    clear. So connections of strangers never reach an actor, a process never connects twice to
 //!    one peer, and a wrong cookie can be told from a stranger.
 //! 2. *Session*: the stream goes to ractor_cluster, which proves the cookie and makes the other
-//!    side's ingress known in the process group `engram/<cluster>`, `<process>`.
+//!    side's ingress known in the process group named after its process, in the scope `engram`.
 //! 3. *Greeting*: hello and acceptance in both directions, see [`engram_core::protocol::link`].
 //!
 //! A process name is `<node>.<boot>.<nonce>` or `client-<nonce>`: unique among all lives of all
@@ -53,7 +53,7 @@ mod sync;
 mod targets;
 
 pub use dial::DialError;
-pub use endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointKind, IngressOwner};
+pub use endpoint::{Endpoint, EndpointConfig, EndpointError, EndpointKind, IngressOwner, bind};
 pub use engram_core::protocol::link::{
     DownReason, HelloIdentity, MemberIdentity, PeerHello, Refusal, Role, Window,
 };

@@ -20,8 +20,9 @@ use crate::supervisor::NodeMessage;
 
 /// What the gossip agent is told.
 pub enum GossipActorMessage {
-    /// From the transport: a member is connected. Reported once per connection.
-    Up(Identity),
+    /// From the transport: a member is connected. Reported once per connection, with how far its
+    /// log was seen to reach on earlier ones.
+    Up(Identity, Lsn),
     /// From the transport: it no longer is.
     Down(MemberId),
     /// From the link. If lost, the next one says the same and more.
@@ -107,10 +108,7 @@ impl Actor for Gossip {
         state: &mut GossipState,
     ) -> Result<(), ActorProcessingErr> {
         let event = match message {
-            GossipActorMessage::Up(peer) => {
-                let seen = state.directory.seen_lsn(peer.member.id);
-                Event::Up { peer, seen }
-            }
+            GossipActorMessage::Up(peer, seen) => Event::Up { peer, seen },
             GossipActorMessage::Down(member) => Event::Down(member),
             GossipActorMessage::Gossip(message) => Event::Gossip(message),
             GossipActorMessage::Decided(config) => Event::Decided(config),

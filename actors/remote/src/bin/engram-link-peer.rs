@@ -1,9 +1,9 @@
 //! A bare process with one endpoint, to try links by hand and in this crate's tests.
 //!
 //! Arguments are `key=value`: `cluster`, `cookie`, `role` (member or client), `node`, `boot`,
-//! `member` (a number), `shards`, `listen`, `dial` (comma separated), `frames` and `bytes` (the
-//! window). Commands come on standard input, events leave on standard output, one a line; see
-//! [`command`] and [`Peer`]. It ends with its input.
+//! `member` (a number), `shards`, `listen`, `advertise`, `dial` (comma separated), `refuse`
+//! (a node), `frames` and `bytes` (the window). Commands come on standard input, events leave on
+//! standard output, one a line; see [`command`] and [`Peer`]. It ends with its input.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -85,12 +85,16 @@ struct Progress {
     durable: Lsn,
     received: u64,
     expected: Option<u64>,
+    /// Panic at the next frame.
+    tripped: bool,
 }
 
 /// Prints `up NAME seen=LSN`, `down NAME REASON`, `saw NAME LSN`, `received N` when as many frames
 /// as expected came, and `disorder NAME` when a frame is not the next one.
 struct Peer {
     identity: HelloIdentity,
+    /// Name of a node that is not welcome.
+    refused: String,
     progress: Mutex<Progress>,
 }
 
@@ -106,11 +110,8 @@ impl Handler for Peer {
     }
 
     fn check(&self, peer: &HelloIdentity) -> Result<(), Refusal> {
-        match (self.identity.member(), peer.member()) {
-            (Some(ours), Some(yours)) if ours.shards != yours.shards => Err(Refusal::ShardCount {
-                ours: ours.shards,
-                yours: yours.shards,
-            }),
+        match peer.member() {
+            Some(member) if member.node == self.refused => Err(Refusal::policy("not today")),
             _ => Ok(()),
         }
     }
@@ -143,6 +144,9 @@ impl Handler for Peer {
     fn frames(&self, peer: PeerId, frames: Vec<Bytes>) {
         let mut progress = self.progress();
         let progress = &mut *progress;
+        if std::mem::take(&mut progress.tripped) {
+            panic!("tripped");
+        }
         let name = progress.names.get(&peer).cloned().unwrap_or_default();
         let Some(met) = progress.peers.get_mut(&name) else {
             say(&format!("disorder {name} frames before up"));
@@ -186,6 +190,7 @@ async fn main() -> Outcome<()> {
     let (config, identity) = configure(&arguments)?;
     let peer = Arc::new(Peer {
         identity,
+        refused: arguments.text("refuse", ""),
         progress: Mutex::default(),
     });
     let endpoint = match Endpoint::start(config, peer.clone()).await {
@@ -254,7 +259,7 @@ fn configure(arguments: &Arguments) -> Outcome<(EndpointConfig, HelloIdentity)> 
     let config = EndpointConfig {
         dial: arguments.list("dial"),
         window,
-        ..EndpointConfig::new(cluster.clone(), arguments.text("cookie", "cookie"), kind)
+        ..EndpointConfig::new(arguments.text("cookie", "cookie"), kind)
     };
     Ok((
         config,
@@ -286,7 +291,7 @@ async fn watch(endpoint: Endpoint) {
 
 /// `dial A,B`; `send NAME COUNT BYTES` answers `sent N refused M`; `flood NAME BYTES` sends until
 /// the link refuses and answers `full N`; `expect N` announces the Nth frame received; `lsn N` sets
-/// the durable lsn; `links` answers `links NAME...`; `traffic` answers with counters; `shutdown`.
+/// the durable lsn; `trip` makes the next frame's receipt panic; `links` answers `links NAME...`; `traffic` answers with counters; `shutdown`.
 fn command(line: &str, endpoint: &Endpoint, peer: &Peer) -> Outcome<bool> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
@@ -312,6 +317,7 @@ fn command(line: &str, endpoint: &Endpoint, peer: &Peer) -> Outcome<bool> {
             }
         }
         ["lsn", number] => peer.progress().durable = Lsn(number.parse()?),
+        ["trip"] => peer.progress().tripped = true,
         ["links"] => {
             let links = endpoint.status().links;
             let names = links.iter().map(|link| link.hello.process.as_str());

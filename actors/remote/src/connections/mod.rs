@@ -22,9 +22,8 @@ use ractor_cluster::{
     IncomingEncryptionMode, NodeEventSubscription, NodeServer, NodeServerMessage, RactorMessage,
 };
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::AbortHandle;
 
-use crate::accept::{self, Introduction};
+use crate::accept::{self, Accepting, Introduction};
 use crate::connection::{Connection, ConnectionId, TICK_MS};
 use crate::dial::{Answer, DialError};
 use crate::handler::PeerId;
@@ -56,6 +55,8 @@ pub(crate) enum ConnectionsMessage {
         connection: ConnectionId,
         stream: TcpStream,
     },
+    /// From the same task, if it could not.
+    Abandoned(ConnectionId),
     /// From `NodeServer`.
     SessionOpened(NodeServerSessionInformation),
     /// From `NodeServer`.
@@ -128,7 +129,7 @@ pub(crate) struct State {
     node_server: ActorRef<NodeServerMessage>,
     ingress: Option<ActorRef<IngressMessage>>,
     ingress_restarts: VecDeque<Instant>,
-    accepting: Option<AbortHandle>,
+    accepting: Option<Accepting>,
     connections: BTreeMap<ConnectionId, Connection>,
     next_connection: u64,
     targets: Targets,
@@ -192,13 +193,7 @@ impl Actor for Connections {
         _myself: ActorRef<ConnectionsMessage>,
         state: &mut State,
     ) -> Result<(), ActorProcessingErr> {
-        if let Some(accepting) = state.accepting.take() {
-            accepting.abort();
-        }
-        state.hub.say_goodbye();
-        for connection in state.connections.values_mut() {
-            connection.cut(DownReason::Shutdown);
-        }
+        state.close();
         Ok(())
     }
 
@@ -218,6 +213,7 @@ impl Actor for Connections {
             ConnectionsMessage::Accepted { connection, stream } => {
                 state.hand_over(connection, stream, true)?;
             }
+            ConnectionsMessage::Abandoned(connection) => state.ended(&myself, connection),
             ConnectionsMessage::SessionOpened(session) => state.session_opened(session),
             ConnectionsMessage::SessionAuthenticated(session) => {
                 if let Some(connection) = state.connection_of(&session) {
@@ -285,6 +281,13 @@ impl Actor for Connections {
     }
 }
 
+/// A killed or panicked actor has no `post_stop`; its links must not outlive it all the same.
+impl Drop for State {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 async fn spawn_node_server(
     hub: &Hub,
     cookie: String,
@@ -336,13 +339,20 @@ impl State {
         }
     }
 
+    /// Ends everything at once. Idempotent.
+    fn close(&mut self) {
+        self.accepting = None;
+        self.hub.say_goodbye();
+        for connection in self.connections.values_mut() {
+            connection.cut(DownReason::Shutdown);
+        }
+    }
+
     fn shut_down(&mut self, myself: &ActorRef<ConnectionsMessage>) {
         if std::mem::replace(&mut self.stopping, true) {
             return;
         }
-        if let Some(accepting) = self.accepting.take() {
-            accepting.abort();
-        }
+        self.accepting = None;
         self.targets.clear();
         self.hub.say_goodbye();
         for connection in self

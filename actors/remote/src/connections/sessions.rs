@@ -13,6 +13,7 @@ use super::{ConnectionsMessage, State, schedule};
 use crate::connection::{Connection, ConnectionId, Overdue, Session};
 use crate::dial::DialError;
 use crate::handler::PeerId;
+use crate::hub::Hub;
 use crate::ingress::IngressMessage;
 use crate::link::{LinkActor, LinkParts, LiveLink};
 
@@ -90,7 +91,7 @@ impl State {
             return Ok(());
         };
         // If the ingress is not there, it is about to be restarted: the next tick looks again.
-        let group = self.hub.group_of(&connection.process);
+        let group = Hub::group_of(&connection.process);
         let Some(remote) = find_ingress(group, session.node_id) else {
             return Ok(());
         };

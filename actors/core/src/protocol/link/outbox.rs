@@ -206,8 +206,9 @@ impl Outbox {
 
     fn credit_is_due(&self) -> bool {
         let unreported = self.processed.since(self.reported);
-        unreported.frames >= self.window.frames as u64 / CREDIT_RETURN_SHARE
-            || unreported.bytes >= self.window.bytes as u64 / CREDIT_RETURN_SHARE
+        let share = |window: usize| (window as u64 / CREDIT_RETURN_SHARE).max(1);
+        unreported.frames >= share(self.window.frames)
+            || unreported.bytes >= share(self.window.bytes)
     }
 
     /// Takes the peer's report of what it processed. `false` if the peer claims more than it was
@@ -363,6 +364,18 @@ mod tests {
                 }
             )
         );
+        assert_eq!(outbox.next_parcel(), None);
+    }
+
+    #[test]
+    fn the_smallest_window_comes_to_rest() {
+        let mut outbox = outbox(1, 1);
+        assert_eq!(outbox.next_parcel(), None, "nothing is due at the start");
+        assert!(
+            outbox.processed(1, 0),
+            "the peer can send no more without credit"
+        );
+        assert!(outbox.next_parcel().is_some());
         assert_eq!(outbox.next_parcel(), None);
     }
 
