@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use engram_core::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
-use engram_core::types::{Lsn, Millis};
+use engram_core::types::{Lsn, MemberId, Millis, SessionId};
+use engram_core::wire::Frame;
 
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -23,6 +24,24 @@ pub enum StoreError {
         free_bytes: u64,
         /// Bytes that are kept free.
         needed_bytes: u64,
+    },
+    /// Too much waits already. Nothing was done: it may be tried again shortly.
+    #[error("storage is overloaded: {queued} requests with {queued_bytes} bytes wait already")]
+    Overloaded {
+        /// Requests of this kind that wait.
+        queued: usize,
+        /// Bytes of the appends that wait; 0 for reads.
+        queued_bytes: usize,
+    },
+    /// What is on disk under this key or in this range is not what was written there. Other keys
+    /// are not affected.
+    #[error("data on disk is corrupt: {0}")]
+    Corrupt(Arc<str>),
+    /// A key of the batch is empty, too long or reserved. Nothing was done.
+    #[error("a batch holds a key that may not be written, of {key_bytes} bytes")]
+    InvalidKey {
+        /// Length of that key.
+        key_bytes: usize,
     },
     /// The store was closed.
     #[error("storage is closed")]
@@ -57,11 +76,20 @@ pub enum ReadOutcome {
     Page(RangePage),
 }
 
-/// A durable store with group commit. Every method returns at once; completions are called in the
-/// order of submission per kind, from a thread of the store's own.
+/// A durable store with group commit. Every method returns at once, and calls each completion
+/// exactly once.
+///
+/// Completions are called from a thread of the store's own, those of appends in the order in which
+/// they were queued, those of reads in any order. Only a request that is refused before it is
+/// queued (`Overloaded`, `InvalidKey`, `Poisoned`, `Closed`) may be answered before the method
+/// returns, by the caller's thread and ahead of earlier ones.
 pub trait Store: Send + Sync + 'static {
     /// Queues one atomic batch. `done` is called when it is durable; appends become durable in
-    /// the order in which they were queued.
+    /// the order in which they were queued. A batch without operations writes nothing: it is a
+    /// barrier, answered when everything queued before it is durable.
+    ///
+    /// After `Poisoned` and `Closed` it is not known whether the batch is on disk; after every
+    /// other error it is not.
     fn append(&self, batch: WriteBatch, done: AppendDone);
 
     /// Queues a read of committed state: it sees every append whose `done` was called before.
@@ -69,6 +97,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// The highest durable lsn.
     fn durable_lsn(&self) -> Lsn;
+
+    /// Whether an append would be taken now: not poisoned, not full, not overloaded.
+    fn admits_writes(&self) -> bool;
+
+    /// Free space on the disk, in bytes, if known.
+    fn free_bytes(&self) -> Option<u64>;
 }
 
 /// Wall-clock time.
@@ -81,4 +115,30 @@ pub trait Clock: Send + Sync + 'static {
 pub trait Entropy: Send + Sync + 'static {
     /// A random number.
     fn next_u64(&self) -> u64;
+}
+
+/// Sends frames to other processes. Never blocks, never fails: what cannot be sent is dropped and
+/// counted, and whoever waits for an answer has a deadline.
+pub trait Transport: Send + Sync + 'static {
+    /// To another member.
+    fn send(&self, to: MemberId, frame: &Frame);
+
+    /// The same to several members. Frames are encoded once.
+    fn broadcast(&self, to: &[MemberId], frame: &Frame);
+
+    /// To a client of this node.
+    fn respond(&self, to: SessionId, frame: &Frame);
+}
+
+/// The world as one node's actors see it.
+#[derive(Clone)]
+pub struct Env {
+    /// The disk.
+    pub store: Arc<dyn Store>,
+    /// The network.
+    pub transport: Arc<dyn Transport>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub entropy: Arc<dyn Entropy>,
 }

@@ -1,2 +1,18 @@
 //! The `engram` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use engram_node::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    match run(Cli::parse(), Box::new(|_| {})) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                eprintln!("engram: {failure}");
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}

@@ -5,5 +5,8 @@
 
 pub mod index;
 pub mod limits;
+pub mod placement;
+pub mod protocol;
 pub mod storage;
 pub mod types;
+pub mod wire;

@@ -49,6 +49,9 @@ pub const MEMBERS_MAX: usize = 256;
 
 /// Most operations in flight in one replicator; beyond it callers get `Overloaded`.
 pub const REPLICATOR_OPERATIONS_MAX: usize = 4096;
+/// Most scans, searches and the like in flight in one coordinator; beyond it callers get
+/// `Overloaded`.
+pub const COORDINATOR_OPERATIONS_MAX: usize = 1024;
 /// Most operations queued on one key; beyond it callers get `Overloaded`.
 pub const KEY_QUEUE_MAX: usize = 512;
 /// Bytes of registers that one replicator keeps ready for one-round-trip writes.
@@ -58,12 +61,54 @@ pub const RECORD_CACHE_BYTES_DEFAULT: usize = 8 * 1024 * 1024;
 /// Most requests that wait in one shard behind loads or appends.
 pub const SHARD_WAITING_MAX: usize = 16 * 1024;
 
+/// Most appends that wait in a node's store; beyond it callers get `Overloaded`.
+pub const STORE_APPENDS_MAX: usize = 16 * 1024;
+/// Most bytes of appends that wait in a node's store, unless a single append is larger.
+pub const STORE_APPEND_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most appends in one group commit.
+pub const STORE_GROUP_APPENDS_MAX: usize = 4096;
+/// A group commit takes no further append once it has this many bytes.
+pub const STORE_GROUP_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most reads that wait in a node's store; beyond it callers get `Overloaded`.
+pub const STORE_READS_MAX: usize = 16 * 1024;
+/// Most reads that one reader thread takes from the queue at a time.
+pub const STORE_READ_DRAIN_MAX: usize = 16;
+/// Reader threads of a node's store unless configured otherwise.
+pub const STORE_READERS_DEFAULT: usize = 2;
+/// Most reader threads of a node's store.
+pub const STORE_READERS_MAX: usize = 64;
+/// Longest key in the store, in bytes: a record's key with everything that is put before it.
+pub const STORE_KEY_BYTES_MAX: usize = 2 * KEY_BYTES_MAX;
+/// Bytes of the data disk that are kept free unless configured otherwise.
+pub const STORE_FREE_BYTES_KEPT: u64 = 64 * 1024 * 1024;
+/// Free space is looked at again after this many bytes were written.
+pub const STORE_FREE_CHECK_BYTES: usize = 8 * 1024 * 1024;
+/// Free space is looked at again after this time, in milliseconds.
+pub const STORE_FREE_CHECK_MS: u64 = 1000;
+/// A commit that takes longer than this counts as failed, in milliseconds.
+pub const STORE_COMMIT_STALL_MS: u64 = 60_000;
+/// Most problems that a check of a store describes; all of them are counted.
+pub const STORE_PROBLEMS_MAX: usize = 20;
+
 /// Most write ids that a register remembers.
 pub const RECENT_WRITES_MAX: usize = 64;
 /// Fewest write ids that a register remembers, however old.
 pub const RECENT_WRITES_MIN: usize = 4;
 /// How long a write id is remembered at least, up to [`RECENT_WRITES_MAX`], in milliseconds.
 pub const RETRY_WINDOW_MS: u64 = 15_000;
+
+/// Most requests that one client has in flight; further ones wait for their turn.
+pub const CLIENT_IN_FLIGHT_MAX: usize = 8192;
+/// Most requests of one bulk operation of a client that are in flight at a time.
+pub const CLIENT_BULK_IN_FLIGHT_MAX: usize = 256;
+/// Most seeds of one client; with all members they must fit into the list of dialled addresses.
+pub const CLIENT_SEEDS_MAX: usize = 64;
+/// Most rounds of a client's read, change and compare-and-set of one key.
+pub const CLIENT_UPDATE_ROUNDS_MAX: u32 = 64;
+/// Delay before the second retry of a request, in milliseconds, before jitter; it doubles.
+pub const CLIENT_RETRY_MS_MIN: u64 = 5;
+/// Longest delay between two attempts of a request, in milliseconds, before jitter.
+pub const CLIENT_RETRY_MS_MAX: u64 = 320;
 
 /// Longest a client request may take, in milliseconds.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
@@ -118,6 +163,11 @@ const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
 const _: () = assert!(PACKET_COALESCE_BYTES + VALUE_BYTES_MAX < PACKET_BYTES_MAX);
 const _: () = assert!(RECENT_WRITES_MIN <= RECENT_WRITES_MAX);
 const _: () = assert!(REPLICAS % 2 == 1);
+const _: () = assert!(STORE_GROUP_BYTES_MAX <= STORE_APPEND_BYTES_MAX);
+const _: () = assert!(STORE_GROUP_APPENDS_MAX <= STORE_APPENDS_MAX);
+const _: () = assert!(VALUE_BYTES_MAX <= STORE_GROUP_BYTES_MAX);
+const _: () = assert!(STORE_READERS_DEFAULT <= STORE_READERS_MAX);
+const _: () = assert!(STORE_FREE_CHECK_BYTES as u64 <= STORE_FREE_BYTES_KEPT / 2);
 const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);
 const _: () = assert!(INDEX_FEED_PAGE_MAX <= INDEX_PENDING_TEXTS_MAX);
 const _: () = assert!(SEARCH_FETCH_MAX * (KEY_BYTES_MAX + 64) < PACKET_BYTES_MAX);

@@ -1,6 +1,9 @@
 //! What the state machines ask of a disk: atomic batches, point reads and range reads.
 //!
-//! Keys are built by [`keys`], values by [`format`](crate::storage::format). The engine below sees bytes only.
+//! Keys are built by [`keys`], values by [`format`]. The engine below sees bytes only.
+
+pub mod format;
+pub mod keys;
 
 use bytes::Bytes;
 
@@ -76,12 +79,19 @@ pub struct WriteBatch {
 impl WriteBatch {
     /// Adds a put.
     pub fn put(&mut self, keyspace: Keyspace, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.ops.push(WriteOp::Put { keyspace, key: key.into(), value: value.into() });
+        self.ops.push(WriteOp::Put {
+            keyspace,
+            key: key.into(),
+            value: value.into(),
+        });
     }
 
     /// Adds a removal.
     pub fn remove(&mut self, keyspace: Keyspace, key: impl Into<Bytes>) {
-        self.ops.push(WriteOp::Remove { keyspace, key: key.into() });
+        self.ops.push(WriteOp::Remove {
+            keyspace,
+            key: key.into(),
+        });
     }
 
     /// Bytes of all keys and values.

@@ -26,7 +26,10 @@ impl Ballot {
     pub const ZERO: Ballot = Ballot {
         n: 0,
         member: MemberId(0),
-        incarnation: Incarnation { boot: 0, respawn: 0 },
+        incarnation: Incarnation {
+            boot: 0,
+            respawn: 0,
+        },
     };
 
     /// Whether this is [`Ballot::ZERO`].
@@ -80,7 +83,10 @@ mod tests {
         let ballot = Ballot {
             n: 7,
             member: MemberId(0xabc),
-            incarnation: Incarnation { boot: 3, respawn: 1 },
+            incarnation: Incarnation {
+                boot: 3,
+                respawn: 1,
+            },
         };
         assert_eq!(ballot.to_string().parse(), Ok(ballot));
         for bad in ["", "7", "7.x.1.1", "7.abc.1", "7.abc.1.1.1", "-1.abc.1.1"] {
@@ -90,8 +96,16 @@ mod tests {
 
     #[test]
     fn ballots_order_by_number_first() {
-        let low = Ballot { n: 1, member: MemberId(9), ..Ballot::ZERO };
-        let high = Ballot { n: 2, member: MemberId(1), ..Ballot::ZERO };
+        let low = Ballot {
+            n: 1,
+            member: MemberId(9),
+            ..Ballot::ZERO
+        };
+        let high = Ballot {
+            n: 2,
+            member: MemberId(1),
+            ..Ballot::ZERO
+        };
         assert!(Ballot::ZERO < low && low < high);
     }
 }

@@ -20,7 +20,11 @@ impl ShardId {
 
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_system() { f.write_str("system") } else { self.0.fmt(f) }
+        if self.is_system() {
+            f.write_str("system")
+        } else {
+            self.0.fmt(f)
+        }
     }
 }
 

@@ -1,0 +1,8 @@
+//! State machines, one folder each.
+
+pub mod link;
+pub mod membership;
+pub mod random;
+pub mod register;
+pub mod restart;
+pub mod scan;

@@ -1,0 +1,490 @@
+//! The acceptor: one replica of one shard. It owns the shard's records and votes on them.
+//!
+//! States: `Recovering` (barrier through storage, then metadata, then the unlearned end of the
+//! change log) → `Waiting` (until another replica has witnessed that this disk lost nothing) →
+//! `Serving`. Before `Serving` it answers `NotVoting` to everything.
+//!
+//! Records are read through a cache. A miss emits [`Effect::Load`]; jobs on that key wait in order
+//! behind it. A change emits [`Effect::Append`]; every answer that reveals the new state is held
+//! here until [`Event::Durable`]. Appends become durable in order.
+
+mod catch_up;
+mod gather;
+mod housekeeping;
+mod jobs;
+mod log;
+mod recovery;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use self::catch_up::CatchUp;
+use self::gather::Gather;
+use self::housekeeping::Housekeeping;
+use self::jobs::Job;
+use self::log::ChangeLog;
+use self::recovery::Stage;
+use super::cache::{RecordCache, Slot};
+use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARD_WAITING_MAX};
+use crate::storage::format::{FormatError, Record, ShardMeta};
+use crate::storage::{RangePage, RangeQuery, WriteBatch, keys};
+use crate::types::{
+    Epoch, Incarnation, IoId, Lseq, MemberId, Millis, RecordKey, Register, RequestId, ShardId,
+};
+use crate::wire::register::{RegisterReply, RegisterRequest, ReplyBody, ReplyTo, RequestBody};
+
+/// What an acceptor is told when it is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its shard.
+    pub shard: ShardId,
+    /// The disk it votes for.
+    pub member: MemberId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The shard's membership version.
+    pub epoch: Epoch,
+    /// All replicas of the shard, this one included.
+    pub members: Vec<MemberId>,
+    /// Bytes of records kept in memory.
+    pub cache_bytes: usize,
+    /// How long a tombstone is kept before it may be purged, in milliseconds.
+    pub purge_after_ms: u64,
+}
+
+impl Options {
+    /// Options with default bounds.
+    pub fn new(shard: ShardId, member: MemberId, incarnation: Incarnation) -> Options {
+        Options {
+            shard,
+            member,
+            incarnation,
+            epoch: Epoch(1),
+            members: vec![member],
+            cache_bytes: RECORD_CACHE_BYTES_DEFAULT,
+            purge_after_ms: 2 * RETRY_WINDOW_MS,
+        }
+    }
+}
+
+/// What happens to an acceptor.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// It begins: the first event of its life.
+    Start,
+    /// Another replica has confirmed that this disk lost nothing that was acknowledged.
+    Witnessed,
+    /// A replica, perhaps this one, asks.
+    Request(RegisterRequest),
+    /// A replica answers a catch-up question.
+    Reply(RegisterReply),
+    /// Answers [`Effect::Load`]: the bytes found, if any.
+    Loaded(IoId, Option<Bytes>),
+    /// Answers [`Effect::Range`].
+    Ranged(IoId, RangePage),
+    /// Answers [`Effect::Append`].
+    Durable(IoId),
+    /// The index partition asks for learned changes after a position.
+    Feed {
+        /// Comes back with the answer.
+        token: u64,
+        /// The last position already indexed.
+        after: Lseq,
+        /// Most entries wanted.
+        limit: usize,
+    },
+    /// A peer is reachable again.
+    PeerUp(MemberId),
+    /// A peer's change log is said to have reached this position.
+    PeerProgress(MemberId, Lseq),
+    /// Time passes. Comes about every [`TICK_MS`] milliseconds.
+    Tick {
+        /// How many live replicas come before this one in routing order.
+        rank: usize,
+    },
+}
+
+/// How often [`Event::Tick`] is expected, in milliseconds.
+pub const TICK_MS: u64 = 500;
+
+/// What an acceptor wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Write this batch; report [`Event::Durable`].
+    Append(IoId, WriteBatch),
+    /// Read this key of `Records` or `Meta`; report [`Event::Loaded`].
+    Load(IoId, crate::storage::Keyspace, Bytes),
+    /// Read this range; report [`Event::Ranged`].
+    Range(IoId, RangeQuery),
+    /// Answer a replica.
+    Reply(RegisterReply),
+    /// Ask a peer.
+    Send(MemberId, RegisterRequest),
+    /// Tell the index partition that learned, durable changes reach below this position.
+    Advance(Lseq),
+    /// Answer the index partition.
+    Feed(FeedPage),
+    /// Have this replica's proposer finish a round on the key, which settles or expires it.
+    Settle(RecordKey),
+    /// Have this replica's proposer purge the key, if it is still a tombstone.
+    Purge(RecordKey),
+    /// The acceptor has begun to vote and serve.
+    Serving,
+    /// A record cannot be read: a person must know.
+    Corrupt(RecordKey, FormatError),
+}
+
+/// A learned change, for the index.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FeedEntry {
+    /// Its position in the change log.
+    pub lseq: Lseq,
+    /// Which key.
+    pub key: RecordKey,
+    /// What it holds.
+    pub register: std::sync::Arc<Register>,
+}
+
+/// Learned changes, for the index.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FeedPage {
+    /// As asked.
+    pub token: u64,
+    /// Ascending. A key that changed again since is left out: it comes later.
+    pub entries: Vec<FeedEntry>,
+    /// Everything up to here, inclusive, has been covered.
+    pub upto: Lseq,
+}
+
+/// Counters and gauges of one acceptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// Whether it votes and serves.
+    pub serving: bool,
+    /// Length of its change log so far.
+    pub changes: u64,
+    /// Changes not yet known to be chosen.
+    pub unlearned: u64,
+    /// Entries of peers' logs not yet followed.
+    pub behind: u64,
+    /// Records purged in this life.
+    pub purged: u64,
+    /// Bytes of records in memory.
+    pub cache_bytes: u64,
+}
+
+/// One replica of one shard. See the module for its states.
+#[derive(Debug)]
+pub struct Acceptor {
+    options: Options,
+    stage: Stage,
+    witnessed: bool,
+    meta: ShardMeta,
+    cache: RecordCache,
+    log: ChangeLog,
+    loading: BTreeMap<RecordKey, VecDeque<Job>>,
+    loads: BTreeMap<IoId, RecordKey>,
+    ranges: BTreeMap<IoId, scan::RangeUse>,
+    held: BTreeMap<IoId, Vec<Effect>>,
+    waiting: usize,
+    gathers: BTreeMap<u64, Gather>,
+    next_gather: u64,
+    catch_up: CatchUp,
+    housekeeping: Housekeeping,
+    next_io: IoId,
+    durable: IoId,
+    next_request: RequestId,
+    advanced: Lseq,
+    purged: u64,
+}
+
+impl Acceptor {
+    /// An acceptor at the beginning of a life. It does nothing before [`Event::Start`].
+    pub fn new(options: Options) -> Acceptor {
+        let peers: Vec<MemberId> = options
+            .members
+            .iter()
+            .copied()
+            .filter(|member| *member != options.member)
+            .collect();
+        Acceptor {
+            // A shard of one replica has nobody who could have seen more than its disk holds.
+            witnessed: peers.is_empty(),
+            catch_up: CatchUp::new(&peers),
+            cache: RecordCache::new(options.cache_bytes),
+            options,
+            stage: Stage::Created,
+            meta: ShardMeta::default(),
+            log: ChangeLog::default(),
+            loading: BTreeMap::new(),
+            loads: BTreeMap::new(),
+            ranges: BTreeMap::new(),
+            held: BTreeMap::new(),
+            waiting: 0,
+            gathers: BTreeMap::new(),
+            next_gather: 0,
+            housekeeping: Housekeeping::default(),
+            next_io: IoId(1),
+            durable: IoId(0),
+            next_request: RequestId(1),
+            advanced: Lseq(0),
+            purged: 0,
+        }
+    }
+
+    /// Takes one event; adds what it wants done to `out`, in order.
+    pub fn step(&mut self, now: Millis, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Start => self.start(out),
+            Event::Witnessed => self.witness(out),
+            Event::Request(request) => self.request(now, request, out),
+            Event::Reply(reply) => self.catch_up_reply(now, reply, out),
+            Event::Loaded(io, bytes) => self.loaded(now, io, bytes, out),
+            Event::Ranged(io, page) => self.ranged(now, io, page, out),
+            Event::Durable(io) => self.became_durable(io, out),
+            Event::Feed {
+                token,
+                after,
+                limit,
+            } => self.feed(token, after, limit, out),
+            Event::PeerUp(peer) => self.peer_up(now, peer, out),
+            Event::PeerProgress(peer, next) => self.catch_up.progress(peer, next),
+            Event::Tick { rank } => self.tick(now, rank, out),
+        }
+        self.advance(out);
+    }
+
+    /// Counters and gauges.
+    pub fn status(&self) -> Status {
+        Status {
+            serving: self.is_serving(),
+            changes: self.meta.next_lseq.0,
+            unlearned: self.log.unlearned() as u64,
+            behind: self.catch_up.behind(),
+            purged: self.purged,
+            cache_bytes: self.cache.weight() as u64,
+        }
+    }
+
+    /// Whether it votes and serves.
+    pub fn is_serving(&self) -> bool {
+        matches!(self.stage, Stage::Serving)
+    }
+
+    /// The version vector: how far each peer's change log was followed, with the log's own end.
+    pub fn progress(&self) -> (Lseq, Vec<(MemberId, Lseq)>) {
+        (self.meta.next_lseq, self.catch_up.seen())
+    }
+
+    fn request(&mut self, now: Millis, request: RegisterRequest, out: &mut Vec<Effect>) {
+        let RegisterRequest {
+            epoch,
+            reply_to,
+            body,
+            ..
+        } = request;
+        if let Some(refusal) = self.refusal(epoch, &body) {
+            // `Learn` asks for no answer; a lost one is healed later.
+            if !matches!(body, RequestBody::Learn { .. }) {
+                self.reply(reply_to, refusal, IoId(0), out);
+            }
+            return;
+        }
+        match body {
+            RequestBody::Read { key, with_register } => {
+                self.submit(
+                    now,
+                    key,
+                    Job::Read {
+                        reply_to,
+                        with_register,
+                    },
+                    out,
+                );
+            }
+            RequestBody::Prepare { key, ballot, have } => {
+                self.submit(
+                    now,
+                    key,
+                    Job::Prepare {
+                        reply_to,
+                        ballot,
+                        have,
+                    },
+                    out,
+                );
+            }
+            RequestBody::Accept {
+                key,
+                ballot,
+                register,
+                next,
+            } => {
+                self.submit(
+                    now,
+                    key,
+                    Job::Accept {
+                        reply_to,
+                        ballot,
+                        register,
+                        next,
+                    },
+                    out,
+                );
+            }
+            RequestBody::Learn { chosen } => {
+                for (key, ballot) in chosen {
+                    self.learn(now, key, ballot, reply_to.member, out);
+                }
+            }
+            RequestBody::Purge { key, ballot } => {
+                self.submit(now, key, Job::Purge { ballot }, out);
+            }
+            RequestBody::PullSince { after } => self.pull_since(reply_to, after, out),
+            RequestBody::Fetch { wanted } => self.fetch(now, reply_to, wanted, out),
+            RequestBody::Scan {
+                namespace,
+                prefix,
+                after,
+                limit,
+                with_registers,
+            } => {
+                let range =
+                    keys::record_range(self.options.shard, namespace, &prefix, after.as_ref());
+                self.scan(reply_to, range, limit, with_registers, out);
+            }
+        }
+    }
+
+    fn refusal(&self, epoch: Epoch, body: &RequestBody) -> Option<ReplyBody> {
+        if !self.is_serving() {
+            Some(ReplyBody::NotVoting)
+        } else if epoch < self.options.epoch {
+            Some(ReplyBody::StaleEpoch {
+                epoch: self.options.epoch,
+            })
+        } else if epoch > self.options.epoch {
+            // A newer epoch is adopted durably before anything is said in it.
+            Some(ReplyBody::NotVoting)
+        } else if self.waiting >= SHARD_WAITING_MAX && !matches!(body, RequestBody::Learn { .. }) {
+            Some(ReplyBody::Busy)
+        } else {
+            None
+        }
+    }
+
+    /// Runs a job on a key, at once if its record is in memory, else behind the load of it.
+    fn submit(&mut self, now: Millis, key: RecordKey, job: Job, out: &mut Vec<Effect>) {
+        if let Some(queue) = self.loading.get_mut(&key) {
+            queue.push_back(job);
+            self.waiting += 1;
+        } else if self.cache.contains(&key) {
+            self.run(now, &key, job, out);
+        } else {
+            let io = self.io();
+            let at = keys::record(self.options.shard, &key);
+            out.push(Effect::Load(io, crate::storage::Keyspace::Records, at));
+            self.loads.insert(io, key.clone());
+            self.loading.insert(key, VecDeque::from([job]));
+            self.waiting += 1;
+        }
+    }
+
+    fn loaded(&mut self, now: Millis, io: IoId, bytes: Option<Bytes>, out: &mut Vec<Effect>) {
+        if self.meta_loaded(io, bytes.as_deref(), out) {
+            return;
+        }
+        let Some(key) = self.loads.remove(&io) else {
+            return;
+        };
+        let slot = match bytes.as_deref().map(crate::storage::format::open::<Record>) {
+            None => Slot::Absent,
+            Some(Ok(record)) => Slot::Present(record),
+            Some(Err(error)) => {
+                out.push(Effect::Corrupt(key.clone(), error));
+                Slot::Corrupt
+            }
+        };
+        self.cache.insert(key.clone(), slot, IoId(0), self.durable);
+        let jobs = self.loading.remove(&key).unwrap_or_default();
+        self.waiting -= jobs.len();
+        for job in jobs {
+            // A large record may be evicted by the very jobs that wait for it.
+            self.submit(now, key.clone(), job, out);
+        }
+    }
+
+    /// Releases what waited for this append and all before it.
+    fn became_durable(&mut self, io: IoId, out: &mut Vec<Effect>) {
+        self.durable = self.durable.max(io);
+        self.log.became_durable(self.durable);
+        let later = self.held.split_off(&IoId(self.durable.0 + 1));
+        let released = std::mem::replace(&mut self.held, later);
+        for effect in released.into_values().flatten() {
+            self.waiting -= 1;
+            out.push(effect);
+        }
+        self.recovery_durable(io, out);
+        self.installs_durable(out);
+    }
+
+    fn reply(&mut self, to: ReplyTo, body: ReplyBody, after: IoId, out: &mut Vec<Effect>) {
+        let reply = RegisterReply {
+            shard: self.options.shard,
+            reply_to: to,
+            from: self.options.member,
+            body,
+        };
+        self.hold(Effect::Reply(reply), after, out);
+    }
+
+    /// Emits an effect once append `after` is durable.
+    fn hold(&mut self, effect: Effect, after: IoId, out: &mut Vec<Effect>) {
+        if after <= self.durable {
+            out.push(effect);
+        } else {
+            self.waiting += 1;
+            self.held.entry(after).or_default().push(effect);
+        }
+    }
+
+    /// Tells the index partition when there is more to read.
+    fn advance(&mut self, out: &mut Vec<Effect>) {
+        let ready = self.log.ready_below(self.meta.next_lseq);
+        if self.is_serving() && ready > self.advanced {
+            self.advanced = ready;
+            out.push(Effect::Advance(ready));
+        }
+    }
+
+    fn io(&mut self) -> IoId {
+        let io = self.next_io;
+        self.next_io = IoId(io.0 + 1);
+        io
+    }
+
+    fn ask(&mut self, to: MemberId, body: RequestBody, out: &mut Vec<Effect>) -> RequestId {
+        let request = self.next_request;
+        self.next_request = RequestId(request.0 + 1);
+        let reply_to = ReplyTo {
+            member: self.options.member,
+            incarnation: self.options.incarnation,
+            request,
+        };
+        let (shard, epoch) = (self.options.shard, self.options.epoch);
+        out.push(Effect::Send(
+            to,
+            RegisterRequest {
+                shard,
+                epoch,
+                reply_to,
+                body,
+            },
+        ));
+        request
+    }
+}

@@ -1,0 +1,530 @@
+//! Rounds: prepare, evaluate, accept.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::super::apply::{Applied, apply, expire};
+use super::key_queue::{Job, JobKind, Phase};
+use super::{Asked, Effect, Proposer, RESEND_MS, Ready, entry};
+use crate::types::{Ballot, LogicalTime, MemberId, Millis, RecordKey, Register, RequestId};
+use crate::wire::register::RequestBody;
+use crate::wire::{ClientReply, RequestError, Written};
+
+/// A round under way.
+#[derive(Debug)]
+pub(super) struct Round {
+    pub(super) request: RequestId,
+    pub(super) ballot: Ballot,
+    pub(super) step: Step,
+    pub(super) answered: BTreeSet<MemberId>,
+    pub(super) refused: BTreeSet<MemberId>,
+    pub(super) resend_at: Millis,
+}
+
+#[derive(Debug)]
+pub(super) enum Step {
+    Prepare {
+        /// What the promising replicas have accepted.
+        accepted: Vec<Ballot>,
+        floor_time: LogicalTime,
+        have: Ballot,
+    },
+    Accept {
+        register: Arc<Register>,
+        next: Ballot,
+        /// Jobs that this round answers, the proposing one first.
+        jobs: Vec<(Job, Result<ClientReply, RequestError>)>,
+        /// Whether every replica must accept, for a purge.
+        purge: bool,
+    },
+}
+
+impl Round {
+    pub(super) fn wakes_at(&self) -> Millis {
+        match &self.step {
+            Step::Prepare { .. } => self.resend_at,
+            Step::Accept { jobs, .. } => jobs
+                .iter()
+                .map(|(job, _)| job.deadline)
+                .fold(self.resend_at, Millis::min),
+        }
+    }
+
+    fn body(&self, key: &RecordKey) -> RequestBody {
+        match &self.step {
+            Step::Prepare { have, .. } => RequestBody::Prepare {
+                key: key.clone(),
+                ballot: self.ballot,
+                have: *have,
+            },
+            Step::Accept { register, next, .. } => RequestBody::Accept {
+                key: key.clone(),
+                ballot: self.ballot,
+                register: register.clone(),
+                next: *next,
+            },
+        }
+    }
+}
+
+/// The register that a proposer is about to change, and how sure it is of it.
+struct Current {
+    register: Arc<Register>,
+    accepted: Ballot,
+    /// Whether a majority was just seen to hold exactly this: then a read needs no `Accept`.
+    agreed: bool,
+}
+
+impl Proposer {
+    /// Begins a round with `Prepare`.
+    pub(super) fn prepare(&mut self, now: Millis, key: &RecordKey, out: &mut Vec<Effect>) {
+        let ballot = self.ballot();
+        let have = self
+            .keys
+            .get(key)
+            .and_then(|state| state.known.as_ref())
+            .map_or(Ballot::ZERO, |(accepted, _)| *accepted);
+        let step = Step::Prepare {
+            accepted: Vec::new(),
+            floor_time: LogicalTime(0),
+            have,
+        };
+        self.run_round(now, key, ballot, step, out);
+    }
+
+    /// Begins a round with `Accept`: a majority has promised `ready.next` to this proposer.
+    pub(super) fn propose_ready(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        ready: Ready,
+        out: &mut Vec<Effect>,
+    ) {
+        let current = Current {
+            register: ready.register,
+            accepted: ready.accepted,
+            agreed: false,
+        };
+        self.propose(now, key, ready.next, current, out);
+    }
+
+    fn run_round(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        ballot: Ballot,
+        step: Step,
+        out: &mut Vec<Effect>,
+    ) {
+        let request = self.request_id(Asked::Round(key.clone()));
+        let round = Round {
+            request,
+            ballot,
+            step,
+            answered: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            resend_at: now.plus(RESEND_MS),
+        };
+        let body = round.body(key);
+        for &member in &self.options.members {
+            self.send(member, request, body.clone(), out);
+        }
+        if let Some(state) = self.keys.get_mut(key) {
+            state.phase = Phase::Running(Box::new(round));
+        }
+        self.wake_at(now.plus(RESEND_MS), out);
+    }
+
+    /// Takes a key's round off, for good.
+    fn end_round(&mut self, key: &RecordKey) -> Option<Round> {
+        let state = self.keys.get_mut(key)?;
+        match std::mem::replace(&mut state.phase, Phase::Idle) {
+            Phase::Running(round) => {
+                self.asked.remove(&round.request);
+                Some(*round)
+            }
+            other => {
+                state.phase = other;
+                None
+            }
+        }
+    }
+
+    fn round(&mut self, key: &RecordKey) -> Option<&mut Round> {
+        match &mut self.keys.get_mut(key)?.phase {
+            Phase::Running(round) => Some(round),
+            _ => None,
+        }
+    }
+
+    pub(super) fn promised(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        from: MemberId,
+        ballot: Ballot,
+        (theirs, register, their_floor): (Ballot, Option<Arc<Register>>, LogicalTime),
+        out: &mut Vec<Effect>,
+    ) {
+        let majority = self.majority();
+        if let Some(register) = &register
+            && let Some(state) = self.keys.get_mut(key)
+        {
+            state.saw(theirs, register);
+        }
+        let Some(round) = self.round(key) else { return };
+        let Step::Prepare {
+            accepted,
+            floor_time,
+            ..
+        } = &mut round.step
+        else {
+            return;
+        };
+        if round.ballot != ballot || !round.answered.insert(from) {
+            return;
+        }
+        accepted.push(theirs);
+        *floor_time = (*floor_time).max(their_floor);
+        if round.answered.len() < majority {
+            return;
+        }
+        let highest = accepted.iter().copied().max().unwrap_or(Ballot::ZERO);
+        let agreed = accepted.iter().all(|ballot| *ballot == highest);
+        let floor_time = *floor_time;
+        self.end_round(key);
+        let known = self.keys.get(key).and_then(|state| state.known.clone());
+        let register = match known {
+            _ if highest.is_zero() => Arc::new(Register::empty(floor_time)),
+            Some((accepted, register)) if accepted == highest => register,
+            // The newest register is newer than what was known, and did not come along. This
+            // happens only if a peer breaks the protocol: start again from nothing.
+            _ => {
+                if let Some(state) = self.keys.get_mut(key) {
+                    state.known = None;
+                }
+                return self.refused(now, key, out);
+            }
+        };
+        self.propose(
+            now,
+            key,
+            ballot,
+            Current {
+                register,
+                accepted: highest,
+                agreed,
+            },
+            out,
+        );
+    }
+
+    /// Evaluates the first job and what can ride along, at `ballot`, which a majority promised.
+    fn propose(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        ballot: Ballot,
+        current: Current,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(state) = self.keys.get_mut(key) else {
+            return;
+        };
+        let Some(mut first) = state.queue.pop_front() else {
+            return self.begin(now, key, out);
+        };
+        let expired = expire(&current.register, ballot, now);
+        let mut agreed = current.agreed && expired.is_none();
+        let base = expired.map_or_else(|| current.register.clone(), Arc::new);
+        let purge = first.kind == JobKind::Purge;
+        let time = self.clock.tick(now);
+        let (register, result) = match &first.kind {
+            JobKind::Get { with_value } => (
+                base.clone(),
+                Ok(ClientReply::Entry(entry(&base, *with_value))),
+            ),
+            JobKind::Settle => (base.clone(), Ok(ClientReply::Entry(None))),
+            JobKind::Purge if base.value.is_some() => return self.begin(now, key, out),
+            JobKind::Purge => {
+                agreed = false;
+                (base.clone(), Ok(ClientReply::Entry(None)))
+            }
+            JobKind::Put { write } => match apply(&base, write, ballot, time) {
+                Applied::Changed(register, found) => {
+                    agreed = false;
+                    first.uncertain = true;
+                    (Arc::new(register), Ok(written(ballot, found)))
+                }
+                Applied::Already(recent) => {
+                    (base.clone(), Ok(written(recent.ballot, recent.found)))
+                }
+                Applied::Conflict(current) => {
+                    (base.clone(), Err(RequestError::Conflict { current }))
+                }
+                Applied::Forgotten => {
+                    let error =
+                        "it was sent so long ago that it may have been applied and forgotten";
+                    (base.clone(), Err(RequestError::Unknown(error.into())))
+                }
+            },
+        };
+        let mut jobs = vec![(first, result)];
+        // A purge needs every replica: reads do not wait for that.
+        if !purge {
+            self.take_readers(key, &register, &mut jobs);
+        }
+        if agreed {
+            self.finish_agreed(now, key, ballot, &current, jobs, out);
+        } else {
+            let next = if purge { Ballot::ZERO } else { self.ballot() };
+            let step = Step::Accept {
+                register,
+                next,
+                jobs,
+                purge,
+            };
+            self.run_round(now, key, ballot, step, out);
+        }
+    }
+
+    /// Gets that wait in the queue were asked before the `Accept` leaves: it answers them, too.
+    fn take_readers(
+        &mut self,
+        key: &RecordKey,
+        register: &Register,
+        jobs: &mut Vec<(Job, Result<ClientReply, RequestError>)>,
+    ) {
+        let Some(state) = self.keys.get_mut(key) else {
+            return;
+        };
+        if !state.queue.iter().any(Job::is_get) {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut state.queue);
+        for job in waiting.drain(..) {
+            match job.kind {
+                JobKind::Get { with_value } => {
+                    jobs.push((job, Ok(ClientReply::Entry(entry(register, with_value)))));
+                }
+                _ => state.queue.push_back(job),
+            }
+        }
+    }
+
+    /// A majority holds exactly the current register: nothing needs to be accepted again.
+    fn finish_agreed(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        ballot: Ballot,
+        current: &Current,
+        jobs: Vec<(Job, Result<ClientReply, RequestError>)>,
+        out: &mut Vec<Effect>,
+    ) {
+        if !current.accepted.is_zero() {
+            self.learned(now, key.clone(), current.accepted, out);
+        }
+        self.finish(now, key, jobs, out);
+        let register = current.register.clone();
+        self.keep_ready(
+            key.clone(),
+            Ready {
+                next: ballot,
+                accepted: current.accepted,
+                register,
+            },
+        );
+        self.begin(now, key, out);
+    }
+
+    fn finish(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        jobs: Vec<(Job, Result<ClientReply, RequestError>)>,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(state) = self.keys.get_mut(key) {
+            state.refusals = 0;
+        }
+        for (job, result) in jobs {
+            if let Some(origin) = job.origin {
+                self.answer(now, origin, result, out);
+            }
+        }
+    }
+
+    pub(super) fn accepted(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        from: MemberId,
+        ballot: Ballot,
+        out: &mut Vec<Effect>,
+    ) {
+        let (majority, all) = (self.majority(), self.options.members.len());
+        let Some(round) = self.round(key) else { return };
+        let Step::Accept { purge, .. } = &round.step else {
+            return;
+        };
+        let needed = if *purge { all } else { majority };
+        if round.ballot != ballot || !round.answered.insert(from) || round.answered.len() < needed {
+            return;
+        }
+        let Some(round) = self.end_round(key) else {
+            return;
+        };
+        let Step::Accept {
+            register,
+            next,
+            jobs,
+            purge,
+        } = round.step
+        else {
+            return;
+        };
+        if purge {
+            for &member in &self.options.members {
+                let body = RequestBody::Purge {
+                    key: key.clone(),
+                    ballot,
+                };
+                self.send(member, RequestId(0), body, out);
+            }
+        } else {
+            self.learned(now, key.clone(), ballot, out);
+        }
+        self.finish(now, key, jobs, out);
+        if let Some(state) = self.keys.get_mut(key) {
+            state.known = Some((ballot, register.clone()));
+        }
+        if !purge {
+            self.keep_ready(
+                key.clone(),
+                Ready {
+                    next,
+                    accepted: ballot,
+                    register,
+                },
+            );
+        }
+        self.begin(now, key, out);
+    }
+
+    pub(super) fn nacked(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        from: MemberId,
+        ballot: Ballot,
+        seen: Ballot,
+        out: &mut Vec<Effect>,
+    ) {
+        self.highest_n = self.highest_n.max(seen.n);
+        let (majority, all) = (self.majority(), self.options.members.len());
+        let Some(round) = self.round(key) else { return };
+        if round.ballot != ballot || !round.refused.insert(from) {
+            return;
+        }
+        if all - round.refused.len() < majority {
+            self.refused(now, key, out);
+        }
+    }
+
+    /// A round cannot win: its jobs go back to the queue, for a round with a higher ballot.
+    fn refused(&mut self, now: Millis, key: &RecordKey, out: &mut Vec<Effect>) {
+        if let Some(round) = self.end_round(key)
+            && let Step::Accept { jobs, .. } = round.step
+            && let Some(state) = self.keys.get_mut(key)
+        {
+            // A refused purge is given up: whoever was faster may have written a value.
+            for (job, _) in jobs
+                .into_iter()
+                .rev()
+                .filter(|(job, _)| job.kind != JobKind::Purge)
+            {
+                state.queue.push_front(job);
+            }
+        }
+        let Some(state) = self.keys.get_mut(key) else {
+            return;
+        };
+        state.refusals = state.refusals.saturating_add(1);
+        if state.refusals > 1 {
+            let most = 20 * u64::from(state.refusals.min(8));
+            let until = now.plus(1 + self.random.below(most));
+            state.phase = Phase::Backoff(until);
+            self.wake_at(until, out);
+        } else {
+            self.begin(now, key, out);
+        }
+    }
+
+    /// A round has waited long enough: ask the silent again, or begin anew.
+    pub(super) fn round_timer(&mut self, now: Millis, key: &RecordKey, out: &mut Vec<Effect>) {
+        let Some(round) = self.round(key) else { return };
+        if let Step::Accept { jobs, .. } = &mut round.step {
+            let overdue: Vec<Job> = jobs
+                .extract_if(.., |(job, _)| job.deadline <= now)
+                .map(|(job, _)| job)
+                .collect();
+            let abandoned = jobs.is_empty();
+            if abandoned {
+                self.end_round(key);
+            }
+            for job in overdue {
+                self.give_up(now, job, out);
+            }
+            if abandoned {
+                return self.begin(now, key, out);
+            }
+        } else if self
+            .keys
+            .get(key)
+            .is_some_and(|state| state.queue.is_empty())
+        {
+            self.end_round(key);
+            return self.begin(now, key, out);
+        }
+        let Some(round) = self.round(key) else { return };
+        if round.resend_at > now {
+            return;
+        }
+        if !round.refused.is_empty() {
+            return self.refused(now, key, out);
+        }
+        round.resend_at = now.plus(RESEND_MS);
+        let (request, body) = (round.request, round.body(key));
+        let answered = round.answered.clone();
+        for &member in self
+            .options
+            .members
+            .iter()
+            .filter(|member| !answered.contains(member))
+        {
+            self.send(member, request, body.clone(), out);
+        }
+    }
+
+    /// A peer has just become reachable: what it was asked before may be lost.
+    pub(super) fn resend_to(&mut self, _now: Millis, peer: MemberId, out: &mut Vec<Effect>) {
+        let lost: Vec<(RequestId, RequestBody)> = self
+            .keys
+            .iter()
+            .filter_map(|(key, state)| match &state.phase {
+                Phase::Running(round) if !round.answered.contains(&peer) => {
+                    Some((round.request, round.body(key)))
+                }
+                _ => None,
+            })
+            .collect();
+        for (request, body) in lost {
+            self.send(peer, request, body, out);
+        }
+    }
+}
+
+fn written(version: Ballot, found: bool) -> ClientReply {
+    ClientReply::Written(Written { version, found })
+}

@@ -1,0 +1,270 @@
+//! The cluster configuration: one immutable version after another, decided by a register.
+
+use bincode::{Decode, Encode};
+
+use super::{Epoch, MemberId, NamespaceId, ShardId};
+use crate::limits::{NAME_BYTES_MAX, NAMESPACES_MAX};
+
+/// One voting disk of the cluster and where to reach it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode)]
+pub struct Member {
+    /// The disk.
+    pub id: MemberId,
+    /// The node that owns it.
+    pub name: String,
+    /// `host:port` at which other members and clients reach it.
+    pub address: String,
+    /// Failure domain, if the operator named one.
+    pub zone: Option<String>,
+}
+
+/// Who replicates one shard.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ShardConfig {
+    /// Raised by every change of `members`.
+    pub epoch: Epoch,
+    /// The replicas, in routing order: the first live one serves by preference.
+    pub members: Vec<MemberId>,
+}
+
+/// Which part of an entry is searched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub enum IndexSource {
+    /// The words of the key.
+    Key,
+    /// The text of the value.
+    Value,
+    /// Both.
+    #[default]
+    Both,
+}
+
+/// What is fixed about a namespace when it is created.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct NamespaceOptions {
+    /// What is indexed.
+    pub source: IndexSource,
+    /// Whether it is searched by words.
+    pub text: bool,
+    /// Whether it is searched by meaning.
+    pub semantic: bool,
+    /// The model that embeds its texts; vectors of different models are never compared.
+    pub embedder: String,
+}
+
+impl Default for NamespaceOptions {
+    fn default() -> Self {
+        NamespaceOptions {
+            source: IndexSource::Both,
+            text: true,
+            semantic: true,
+            embedder: "builtin".into(),
+        }
+    }
+}
+
+/// A named set of keys.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Namespace {
+    /// As stored in keys.
+    pub id: NamespaceId,
+    /// As users call it.
+    pub name: String,
+    /// Fixed at creation.
+    pub options: NamespaceOptions,
+}
+
+/// One version of everything that all members must agree on.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ClusterConfig {
+    /// Grows by one with each change.
+    pub version: u64,
+    /// The cluster's name.
+    pub cluster: String,
+    /// Hash of the first version: two clusters of one name are still different clusters.
+    pub cluster_id: u64,
+    /// All members, sorted by id.
+    pub members: Vec<Member>,
+    /// Replicas of each key shard, by shard number.
+    pub shards: Vec<ShardConfig>,
+    /// Replicas of the system shard: the ensemble that decides this configuration.
+    pub system: ShardConfig,
+    /// All namespaces, by id.
+    pub namespaces: Vec<Namespace>,
+}
+
+/// A name that the rules do not allow.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error(
+    "{what} {name:?} is not allowed: use 1 to {NAME_BYTES_MAX} letters, digits, '-', '_' or '.', \
+     starting with a letter or digit"
+)]
+pub struct NameError {
+    /// What is being named.
+    pub what: &'static str,
+    /// The name.
+    pub name: String,
+}
+
+/// Checks the name of a cluster, node or namespace.
+///
+/// # Errors
+/// [`NameError`] unless it is 1 to [`NAME_BYTES_MAX`] ASCII letters, digits, `-`, `_` or `.`,
+/// starting with a letter or digit.
+pub fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let all_good = name
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if starts_well && all_good && name.len() <= NAME_BYTES_MAX {
+        Ok(())
+    } else {
+        Err(NameError {
+            what,
+            name: name.into(),
+        })
+    }
+}
+
+/// Why a namespace cannot be added.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// Not a name.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// It exists with other options, which are fixed at creation.
+    #[error("namespace {0:?} exists with other options, and options are fixed at creation")]
+    OptionsDiffer(String),
+    /// There are too many.
+    #[error("a cluster may have {NAMESPACES_MAX} namespaces at most")]
+    TooMany,
+}
+
+impl ClusterConfig {
+    /// The replicas of a shard; none if there is no such shard.
+    pub fn shard(&self, shard: ShardId) -> Option<&ShardConfig> {
+        if shard.is_system() {
+            Some(&self.system)
+        } else {
+            self.shards.get(usize::from(shard.0))
+        }
+    }
+
+    /// How many key shards there are.
+    pub fn shard_count(&self) -> u16 {
+        u16::try_from(self.shards.len()).expect("checked against SHARDS_MAX at genesis")
+    }
+
+    /// The member of that id.
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+
+    /// The namespace of that name.
+    pub fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces
+            .iter()
+            .find(|namespace| namespace.name == name)
+    }
+
+    /// The namespace of that id.
+    pub fn namespace_by_id(&self, id: NamespaceId) -> Option<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.id == id)
+    }
+
+    /// The next version, with one more namespace; none if it is there already with these options,
+    /// or with any options if none are asked for.
+    ///
+    /// # Errors
+    /// [`NamespaceError`] if it must not be added.
+    pub fn with_namespace(
+        &self,
+        name: &str,
+        options: Option<&NamespaceOptions>,
+    ) -> Result<Option<ClusterConfig>, NamespaceError> {
+        check_name("namespace", name)?;
+        if let Some(found) = self.namespace(name) {
+            return match options {
+                Some(options) if *options != found.options => {
+                    Err(NamespaceError::OptionsDiffer(name.into()))
+                }
+                _ => Ok(None),
+            };
+        }
+        if self.namespaces.len() >= NAMESPACES_MAX {
+            return Err(NamespaceError::TooMany);
+        }
+        let highest = self
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.id.0)
+            .max()
+            .unwrap_or(0);
+        let mut next = self.clone();
+        next.version += 1;
+        next.namespaces.push(Namespace {
+            id: NamespaceId(highest + 1),
+            name: name.into(),
+            options: options.cloned().unwrap_or_default(),
+        });
+        Ok(Some(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> ClusterConfig {
+        ClusterConfig {
+            version: 1,
+            cluster: "c".into(),
+            cluster_id: 1,
+            members: vec![],
+            shards: vec![],
+            system: ShardConfig {
+                epoch: Epoch(1),
+                members: vec![],
+            },
+            namespaces: vec![],
+        }
+    }
+
+    #[test]
+    fn names_are_checked() {
+        for good in ["a", "users", "user-1.x_y", "0"] {
+            assert!(check_name("namespace", good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a b", "ü", "a/b", &"x".repeat(NAME_BYTES_MAX + 1)] {
+            assert!(check_name("namespace", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_added_once_and_its_options_are_fixed() {
+        let first = config();
+        let second = first
+            .with_namespace("users", None)
+            .expect("allowed")
+            .expect("new");
+        assert_eq!(second.version, 2);
+        assert_eq!(
+            second.namespace("users").map(|n| n.id),
+            Some(NamespaceId(1))
+        );
+        assert_eq!(second.with_namespace("users", None), Ok(None));
+        let other = NamespaceOptions {
+            text: false,
+            ..NamespaceOptions::default()
+        };
+        assert_eq!(
+            second.with_namespace("users", Some(&other)),
+            Err(NamespaceError::OptionsDiffer("users".into()))
+        );
+        let third = second
+            .with_namespace("docs", Some(&other))
+            .expect("allowed")
+            .expect("new");
+        assert_eq!(third.namespace("docs").map(|n| n.id), Some(NamespaceId(2)));
+    }
+}

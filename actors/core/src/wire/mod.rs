@@ -1,0 +1,14 @@
+//! Everything that crosses between processes, and nothing else.
+
+mod client;
+mod frame;
+mod gossip;
+pub mod register;
+
+pub use client::{
+    ClientReply, ClientRequest, ClientResponse, Entry, Get, GetConfig, GetStatus, NodeStatus,
+    OpenNamespace, PartitionStatus, PeerStatus, Put, Request, RequestError, Scan, ScanPage,
+    ScanShard, ShardStatus, Written,
+};
+pub use frame::{Frame, FrameError, RequestEnvelope, ReturnAddress};
+pub use gossip::{GossipMessage, ShardSummary};

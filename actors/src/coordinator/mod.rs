@@ -1,0 +1,269 @@
+//! The coordinator actor: carries out what concerns more than one shard, by asking replicas as a
+//! client would: scans, namespaces, status.
+
+mod namespaces;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engram_core::limits::COORDINATOR_OPERATIONS_MAX;
+use engram_core::protocol::scan::{ScanMerge, Wanted};
+use engram_core::types::{LogicalClock, Millis, RequestId, ShardId};
+use engram_core::wire::{
+    ClientReply, ClientRequest, ClientResponse, RequestEnvelope, RequestError, ReturnAddress, Scan,
+    ScanShard,
+};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use self::namespaces::NamespaceWork;
+use crate::directory::Directory;
+use crate::env::Env;
+use crate::ingress::{COORDINATOR_SESSION, Router, respond};
+
+/// What a coordinator is told.
+pub enum CoordinatorMessage {
+    /// From ingress: a client's request. Answered to the return address.
+    Ask {
+        /// Where the answer goes.
+        to: ReturnAddress,
+        /// Until when it is of use.
+        deadline: Millis,
+        /// What is asked.
+        request: ClientRequest,
+    },
+    /// A replica has answered. If lost, the operation's deadline passes.
+    Answered(RequestId, ClientResponse),
+    /// From the timer.
+    Tick,
+}
+
+impl ractor::Message for CoordinatorMessage {}
+
+/// What a coordinator is made of.
+pub struct CoordinatorArguments {
+    /// The node.
+    pub directory: Arc<Directory>,
+    /// The world.
+    pub env: Env,
+}
+
+/// The coordinator actor. See the module.
+pub struct Coordinator;
+
+/// A coordinator's state.
+pub struct CoordinatorState {
+    directory: Arc<Directory>,
+    env: Env,
+    router: Router,
+    clock: LogicalClock,
+    writer: u64,
+    next_write: u64,
+    next_request: u64,
+    next_operation: u64,
+    operations: BTreeMap<u64, Operation>,
+    /// Which operation a replica's answer belongs to, and for which shard.
+    asked: BTreeMap<RequestId, (u64, ShardId)>,
+}
+
+struct Operation {
+    to: ReturnAddress,
+    deadline: Millis,
+    work: Work,
+}
+
+enum Work {
+    Scan(ScanMerge),
+    Namespace(NamespaceWork),
+}
+
+/// How often overdue operations are looked for, in milliseconds.
+const TICK_MS: u64 = 100;
+
+impl Actor for Coordinator {
+    type Msg = CoordinatorMessage;
+    type State = CoordinatorState;
+    type Arguments = CoordinatorArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<CoordinatorMessage>,
+        arguments: CoordinatorArguments,
+    ) -> Result<CoordinatorState, ActorProcessingErr> {
+        let CoordinatorArguments { directory, env } = arguments;
+        myself.send_interval(Duration::from_millis(TICK_MS), || CoordinatorMessage::Tick);
+        Ok(CoordinatorState {
+            router: Router::new(directory.clone(), env.clone()),
+            directory,
+            clock: LogicalClock::default(),
+            writer: env.entropy.next_u64(),
+            next_write: 0,
+            // Answers to a predecessor's questions must not be taken for answers to these.
+            next_request: env.entropy.next_u64() >> 1,
+            next_operation: 0,
+            env,
+            operations: BTreeMap::new(),
+            asked: BTreeMap::new(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        _myself: ActorRef<CoordinatorMessage>,
+        message: CoordinatorMessage,
+        state: &mut CoordinatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            CoordinatorMessage::Ask {
+                to,
+                deadline,
+                request,
+            } => state.begin(to, deadline, request),
+            CoordinatorMessage::Answered(request, response) => state.answered(request, response),
+            CoordinatorMessage::Tick => state.drop_overdue(),
+        }
+        Ok(())
+    }
+}
+
+impl CoordinatorState {
+    fn begin(&mut self, to: ReturnAddress, deadline: Millis, request: ClientRequest) {
+        if self.operations.len() >= COORDINATOR_OPERATIONS_MAX {
+            let error = RequestError::Overloaded { retry_after_ms: 50 };
+            return respond(&self.directory, &self.env, to, Err(error));
+        }
+        match request {
+            ClientRequest::Scan(scan) => self.begin_scan(to, deadline, scan),
+            ClientRequest::OpenNamespace(open) => self.open_namespace(to, deadline, open),
+            ClientRequest::GetConfig(_) => {
+                let result = match self.directory.config() {
+                    Some(config) => Ok(ClientReply::Config(config.as_ref().clone())),
+                    None => Err(self.not_serving()),
+                };
+                respond(&self.directory, &self.env, to, result);
+            }
+            ClientRequest::GetStatus(_) => {
+                let status = status::node_status(&self.directory, &self.env);
+                respond(
+                    &self.directory,
+                    &self.env,
+                    to,
+                    Ok(ClientReply::Status(status)),
+                );
+            }
+            ClientRequest::Get(_) | ClientRequest::Put(_) | ClientRequest::ScanShard(_) => {
+                let error = RequestError::Invalid("a replica carries this out".into());
+                respond(&self.directory, &self.env, to, Err(error));
+            }
+        }
+    }
+
+    fn begin_scan(&mut self, to: ReturnAddress, deadline: Millis, scan: Scan) {
+        let Some(config) = self.directory.config() else {
+            let error = self.not_serving();
+            return respond(&self.directory, &self.env, to, Err(error));
+        };
+        let (merge, wanted) = ScanMerge::new(scan, config.shard_count());
+        let id = self.operation(to, deadline, Work::Scan(merge));
+        self.ask_pages(id, wanted);
+    }
+
+    fn ask_pages(&mut self, id: u64, wanted: Vec<Wanted>) {
+        for Wanted { shard, scan } in wanted {
+            self.ask(
+                id,
+                shard,
+                ClientRequest::ScanShard(ScanShard { shard, scan }),
+            );
+        }
+    }
+
+    fn operation(&mut self, to: ReturnAddress, deadline: Millis, work: Work) -> u64 {
+        let id = self.next_operation;
+        self.next_operation += 1;
+        self.operations.insert(id, Operation { to, deadline, work });
+        id
+    }
+
+    /// Asks a replica on behalf of an operation.
+    fn ask(&mut self, operation: u64, shard: ShardId, body: ClientRequest) {
+        let Some(deadline) = self.operations.get(&operation).map(|found| found.deadline) else {
+            return;
+        };
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.asked.insert(request, (operation, shard));
+        let now = self.env.clock.now();
+        let timeout_ms = u32::try_from(deadline.since(now)).unwrap_or(u32::MAX);
+        let envelope = RequestEnvelope {
+            request,
+            time: self.clock.peek(now),
+            timeout_ms,
+            body,
+        };
+        let via = self.directory.me.id;
+        let to = ReturnAddress {
+            via,
+            session: COORDINATOR_SESSION,
+            request,
+        };
+        self.router.request(to, envelope, true);
+    }
+
+    fn answered(&mut self, request: RequestId, response: ClientResponse) {
+        self.clock.merge(response.time);
+        let Some((id, shard)) = self.asked.remove(&request) else {
+            return;
+        };
+        let Some(operation) = self.operations.get_mut(&id) else {
+            return;
+        };
+        match (&mut operation.work, response.result) {
+            (Work::Scan(merge), Ok(ClientReply::Page(page))) => match merge.page(shard, page) {
+                Ok(page) => self.finish(id, Ok(ClientReply::Page(page))),
+                Err(wanted) => self.ask_pages(id, wanted),
+            },
+            (Work::Namespace(_), result) => self.namespace_answered(id, result),
+            (Work::Scan(_), Ok(_)) => {
+                let error = RequestError::NotApplied("a replica answered something else".into());
+                self.finish(id, Err(error));
+            }
+            (Work::Scan(_), Err(error)) => self.finish(id, Err(error)),
+        }
+    }
+
+    fn finish(&mut self, id: u64, result: Result<ClientReply, RequestError>) {
+        if let Some(operation) = self.operations.remove(&id) {
+            self.asked.retain(|_, (operation, _)| *operation != id);
+            respond(&self.directory, &self.env, operation.to, result);
+        }
+    }
+
+    fn drop_overdue(&mut self) {
+        let now = self.env.clock.now();
+        let overdue: Vec<u64> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| operation.deadline <= now)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            let shard = self
+                .asked
+                .values()
+                .find(|(asked, _)| *asked == id)
+                .map(|(_, shard)| shard.0);
+            let error = RequestError::Unavailable {
+                shard: shard.unwrap_or_default(),
+                reason: "it did not answer in time".into(),
+            };
+            self.finish(id, Err(error));
+        }
+    }
+
+    fn not_serving(&self) -> RequestError {
+        let reason = self.directory.waiting_for();
+        RequestError::NotApplied(reason.unwrap_or_else(|| "this node is starting".into()))
+    }
+}

@@ -1,0 +1,48 @@
+//! What a node says of itself.
+
+use engram_core::types::MemberId;
+use engram_core::wire::{NodeStatus, PeerStatus};
+
+use crate::directory::Directory;
+use crate::env::Env;
+
+/// The status of this node, from what its actors last reported.
+pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
+    let config = directory.config();
+    let live = directory.live();
+    let waiting_for = directory.waiting_for();
+    let peers = config.as_ref().map_or_else(Vec::new, |config| {
+        config
+            .members
+            .iter()
+            .filter(|member| member.id != directory.me.id)
+            .map(|member| PeerStatus {
+                member: member.id,
+                name: member.name.clone(),
+                address: member.address.clone(),
+                alive: live.contains(&member.id),
+                phi: directory.phi(member.id),
+            })
+            .collect()
+    });
+    NodeStatus {
+        name: directory.me.name.clone(),
+        member: MemberId(directory.me.id.0),
+        boot: directory.boot,
+        release: env!("CARGO_PKG_VERSION").into(),
+        uptime_ms: env.clock.now().since(directory.started),
+        serving: waiting_for.is_none(),
+        reason: waiting_for.unwrap_or_default(),
+        config_version: config.as_ref().map_or(0, |config| config.version),
+        durable_lsn: env.store.durable_lsn().0,
+        peers,
+        shards: directory
+            .shard_reports()
+            .into_iter()
+            .map(|(_, report)| report.status)
+            .collect(),
+        partitions: directory.partition_reports(),
+        disk_free_bytes: env.store.free_bytes(),
+        counters: Vec::new(),
+    }
+}

@@ -1,0 +1,337 @@
+//! Ingress: where frames from other processes are decoded, checked and handed to the local actor
+//! that they are addressed to.
+
+use std::sync::Arc;
+
+use engram_core::limits::{
+    PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX, STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX,
+    TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
+};
+use engram_core::protocol::register::proposer::Operation;
+use engram_core::types::{
+    Change, LogicalClock, MemberId, Millis, NamespaceId, SessionId, ShardId, Write,
+};
+use engram_core::wire::register::ReplyBody;
+use engram_core::wire::{
+    ClientReply, ClientRequest, ClientResponse, Frame, RequestEnvelope, RequestError, ReturnAddress,
+};
+use tracing::debug;
+
+use crate::coordinator::CoordinatorMessage;
+use crate::directory::Directory;
+use crate::env::Env;
+use crate::gossip::GossipActorMessage;
+use crate::replicator::ReplicatorMessage;
+use crate::shard::ShardMessage;
+
+/// Requests of this node's own coordinator come back to it under this session.
+pub const COORDINATOR_SESSION: SessionId = SessionId(0);
+
+/// Who is at the other end of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sender {
+    /// A member of the cluster.
+    Member(MemberId),
+    /// A client.
+    Client(SessionId),
+}
+
+/// Decodes and routes what arrives.
+#[derive(Clone)]
+pub struct Router {
+    directory: Arc<Directory>,
+    env: Env,
+}
+
+impl Router {
+    /// A router for one node.
+    pub fn new(directory: Arc<Directory>, env: Env) -> Router {
+        Router { directory, env }
+    }
+
+    /// Takes one frame. What does not decode, or may not come from this sender, is dropped.
+    pub fn frame(&self, from: Sender, bytes: &[u8]) {
+        match (from, Frame::decode(bytes)) {
+            (_, Err(error)) => debug!(?from, %error, "dropped a frame"),
+            (Sender::Client(session), Ok(Frame::Request(envelope))) => {
+                let via = self.directory.me.id;
+                let to = ReturnAddress {
+                    via,
+                    session,
+                    request: envelope.request,
+                };
+                self.request(to, envelope, true);
+            }
+            (Sender::Client(session), Ok(_)) => {
+                debug!(?session, "dropped a member's frame from a client");
+            }
+            (Sender::Member(member), Ok(frame)) => self.member_frame(member, frame),
+        }
+    }
+
+    fn member_frame(&self, from: MemberId, frame: Frame) {
+        match frame {
+            Frame::Register(request) => {
+                if request.reply_to.member == from
+                    && let Some(local) = self.directory.shard(request.shard)
+                {
+                    let _ = local.shard.cast(ShardMessage::Request(request));
+                }
+            }
+            Frame::RegisterReply(reply) => {
+                let Some(local) = self.directory.shard(reply.shard) else {
+                    return;
+                };
+                if reply.from != from {
+                    return;
+                }
+                // Questions about logs are the acceptor's, all others the proposer's.
+                if matches!(
+                    reply.body,
+                    ReplyBody::Changes { .. } | ReplyBody::Records { .. }
+                ) {
+                    let _ = local.shard.cast(ShardMessage::Reply(reply));
+                } else {
+                    let _ = local.replicator.cast(ReplicatorMessage::Reply(reply));
+                }
+            }
+            Frame::Gossip(message) => {
+                if message.from == from
+                    && let Some(gossip) = self.directory.gossip()
+                {
+                    let _ = gossip.cast(GossipActorMessage::Gossip(message));
+                }
+            }
+            Frame::Forward(to, envelope) => {
+                if to.via == from {
+                    self.request(to, envelope, false);
+                }
+            }
+            Frame::ForwardReply(to, response) => {
+                if to.via == self.directory.me.id {
+                    answer(&self.directory, &self.env, to, response);
+                }
+            }
+            Frame::Request(_) | Frame::Response(..) => {
+                debug!(%from, "dropped a client's frame from a member");
+            }
+        }
+    }
+
+    /// Carries out a request here, or passes it on to a replica, once.
+    pub fn request(&self, to: ReturnAddress, envelope: RequestEnvelope, may_forward: bool) {
+        if let Err(error) = self.dispatch(to, envelope, may_forward) {
+            let mut clock = LogicalClock::default();
+            let time = clock.tick(self.env.clock.now());
+            let response = ClientResponse {
+                time,
+                result: Err(error),
+            };
+            answer(&self.directory, &self.env, to, response);
+        }
+    }
+
+    fn dispatch(
+        &self,
+        to: ReturnAddress,
+        envelope: RequestEnvelope,
+        may_forward: bool,
+    ) -> Result<(), RequestError> {
+        let now = self.env.clock.now();
+        let timeout_ms = u64::from(envelope.timeout_ms).clamp(1, REQUEST_TIMEOUT_MS_MAX);
+        let deadline = now.plus(timeout_ms);
+        check(&envelope.body, now)?;
+        let (shard, operation) = match &envelope.body {
+            ClientRequest::Get(get) => {
+                let key = get.key.clone();
+                let operation = Operation::Get {
+                    key,
+                    with_value: get.with_value,
+                };
+                (self.shard_of(&get.key, to)?, operation)
+            }
+            ClientRequest::Put(put) => {
+                let (key, write) = (put.key.clone(), put.write.clone());
+                (self.shard_of(&put.key, to)?, Operation::Put { key, write })
+            }
+            ClientRequest::ScanShard(scan) => (scan.shard, Operation::Scan(scan.scan.clone())),
+            _ => return self.coordinate(to, deadline, envelope),
+        };
+        let unavailable = |reason: &str| RequestError::Unavailable {
+            shard: shard.0,
+            reason: reason.into(),
+        };
+        let replica = self
+            .directory
+            .route(shard)
+            .ok_or_else(|| unavailable("no replica of it is reachable from this node"))?;
+        if replica == self.directory.me.id {
+            if matches!(envelope.body, ClientRequest::Put(_)) && !self.env.store.admits_writes() {
+                return Err(self.read_only());
+            }
+            let local = self.directory.shard(shard);
+            let local = local.ok_or_else(|| unavailable("its actors are being respawned"))?;
+            let ask = ReplicatorMessage::Ask {
+                to,
+                deadline,
+                operation,
+            };
+            local
+                .replicator
+                .cast(ask)
+                .map_err(|_| unavailable("its actors are being respawned"))
+        } else if may_forward {
+            self.env
+                .transport
+                .send(replica, &Frame::Forward(to, envelope));
+            Ok(())
+        } else {
+            let version = self.directory.config().map_or(0, |config| config.version);
+            Err(RequestError::StaleConfig { version })
+        }
+    }
+
+    fn coordinate(
+        &self,
+        to: ReturnAddress,
+        deadline: Millis,
+        envelope: RequestEnvelope,
+    ) -> Result<(), RequestError> {
+        let coordinator = self
+            .directory
+            .coordinator()
+            .ok_or_else(|| self.not_serving())?;
+        coordinator
+            .cast(CoordinatorMessage::Ask {
+                to,
+                deadline,
+                request: envelope.body,
+            })
+            .map_err(|_| self.not_serving())
+    }
+
+    fn shard_of(
+        &self,
+        key: &engram_core::types::RecordKey,
+        to: ReturnAddress,
+    ) -> Result<ShardId, RequestError> {
+        let own = to.session == COORDINATOR_SESSION;
+        if key.namespace == NamespaceId::SYSTEM && !own {
+            return Err(RequestError::Unauthorized(
+                "the system namespace is not for clients".into(),
+            ));
+        }
+        self.directory
+            .shard_of(key)
+            .ok_or_else(|| self.not_serving())
+    }
+
+    fn not_serving(&self) -> RequestError {
+        let reason = self.directory.waiting_for();
+        RequestError::NotApplied(reason.unwrap_or_else(|| "this node is starting".into()))
+    }
+
+    /// Why storage takes no writes now.
+    fn read_only(&self) -> RequestError {
+        match self.env.store.free_bytes() {
+            Some(free_bytes) if free_bytes < STORE_FREE_BYTES_KEPT => {
+                RequestError::NotApplied(format!(
+                    "node {} is read-only: its data disk has {free_bytes} bytes left, \
+                     {STORE_FREE_BYTES_KEPT} are kept free",
+                    self.directory.me.name
+                ))
+            }
+            _ => RequestError::Overloaded { retry_after_ms: 50 },
+        }
+    }
+}
+
+/// Brings an answer to whoever asked: a client of this node, another node, or the coordinator.
+pub fn answer(directory: &Directory, env: &Env, to: ReturnAddress, response: ClientResponse) {
+    if to.via != directory.me.id {
+        env.transport
+            .send(to.via, &Frame::ForwardReply(to, response));
+    } else if to.session == COORDINATOR_SESSION {
+        if let Some(coordinator) = directory.coordinator() {
+            let _ = coordinator.cast(CoordinatorMessage::Answered(to.request, response));
+        }
+    } else {
+        env.transport
+            .respond(to.session, &Frame::Response(to.request, response));
+    }
+}
+
+/// An answer that was made here.
+pub(crate) fn respond(
+    directory: &Directory,
+    env: &Env,
+    to: ReturnAddress,
+    result: Result<ClientReply, RequestError>,
+) {
+    let time = LogicalClock::default().tick(env.clock.now());
+    answer(directory, env, to, ClientResponse { time, result });
+}
+
+/// Checks a request against the bounds.
+fn check(request: &ClientRequest, now: Millis) -> Result<(), RequestError> {
+    match request {
+        ClientRequest::Put(put) => check_write(&put.write, now),
+        ClientRequest::Scan(scan) => check_limit(scan.limit),
+        ClientRequest::ScanShard(scan) => check_limit(scan.scan.limit),
+        _ => Ok(()),
+    }
+}
+
+fn check_limit(limit: u32) -> Result<(), RequestError> {
+    let most = u32::try_from(SCAN_LIMIT_MAX).unwrap_or(u32::MAX);
+    if (1..=most).contains(&limit) {
+        Ok(())
+    } else {
+        Err(RequestError::Invalid(format!(
+            "the limit of a scan is 1 to {most}, not {limit}"
+        )))
+    }
+}
+
+fn check_write(write: &Write, now: Millis) -> Result<(), RequestError> {
+    let too_large = |what: &str, limit: usize, actual: usize| RequestError::TooLarge {
+        what: what.into(),
+        limit: limit as u64,
+        actual: actual as u64,
+    };
+    let expires_at = match &write.change {
+        Change::Put {
+            value,
+            tags,
+            expires_at,
+        } => {
+            if value.len() > VALUE_BYTES_MAX {
+                return Err(too_large(
+                    "a value, in bytes,",
+                    VALUE_BYTES_MAX,
+                    value.len(),
+                ));
+            }
+            if tags.len() > TAGS_MAX {
+                return Err(too_large("the number of tags", TAGS_MAX, tags.len()));
+            }
+            if let Some(tag) = tags.iter().find(|tag| tag.len() > TAG_BYTES_MAX) {
+                return Err(too_large("a tag, in bytes,", TAG_BYTES_MAX, tag.len()));
+            }
+            if tags.iter().any(String::is_empty) {
+                return Err(RequestError::Invalid("a tag must not be empty".into()));
+            }
+            *expires_at
+        }
+        Change::SetExpiry { expires_at } => *expires_at,
+        Change::Delete => None,
+    };
+    match expires_at {
+        Some(at) if at > now.plus(TTL_MS_MAX) => Err(RequestError::Invalid(format!(
+            "a time to live is {TTL_MS_MAX} ms at most"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+const _: () = assert!(PAGE_BYTES_MAX + VALUE_BYTES_MAX < engram_core::limits::PACKET_BYTES_MAX);

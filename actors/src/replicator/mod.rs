@@ -1,0 +1,194 @@
+//! The replicator actor: the shell of one replica's proposer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use engram_core::protocol::register::proposer::{
+    Effect, Event, Operation, Options, Origin, Proposer,
+};
+use engram_core::types::{MemberId, Millis, RecordKey, ShardId};
+use engram_core::wire::register::{RegisterReply, RegisterRequest};
+use engram_core::wire::{ClientResponse, Frame, ReturnAddress};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use crate::directory::Directory;
+use crate::env::Env;
+use crate::ingress::answer;
+use crate::shard::ShardMessage;
+
+/// What a replicator is told. Senders are actors of the same node.
+pub enum ReplicatorMessage {
+    /// From ingress or the coordinator; answered to the return address. Writes may be sent again
+    /// under the same write id; if lost, the client's deadline passes.
+    Ask {
+        /// Where the answer goes.
+        to: ReturnAddress,
+        /// Until when it is of use.
+        deadline: Millis,
+        /// What is asked.
+        operation: Operation,
+    },
+    /// From the local shard or the link. If lost, the question is asked again.
+    Reply(RegisterReply),
+    /// From the local shard: finish a round on this key. If lost, the shard asks again.
+    Settle(RecordKey),
+    /// From the local shard: purge this tombstone. If lost, the shard asks again.
+    Purge(RecordKey),
+    /// From gossip.
+    PeerUp(MemberId),
+    /// From gossip.
+    PeerDown(MemberId),
+    /// From gossip: a ballot number that some replica has seen.
+    HighestSeen(u64),
+    /// From the timer.
+    Timer,
+}
+
+impl ractor::Message for ReplicatorMessage {}
+
+/// What a replicator is made of.
+pub struct ReplicatorArguments {
+    /// Of the proposer.
+    pub options: Options,
+    /// The node.
+    pub directory: Arc<Directory>,
+    /// The world.
+    pub env: Env,
+    /// The acceptor of the same replica.
+    pub shard: ActorRef<ShardMessage>,
+}
+
+/// The replicator actor. See the module.
+pub struct Replicator;
+
+/// A replicator's state.
+pub struct ReplicatorState {
+    proposer: Proposer,
+    shard_id: ShardId,
+    member: MemberId,
+    directory: Arc<Directory>,
+    env: Env,
+    shard: ActorRef<ShardMessage>,
+    effects: Vec<Effect>,
+}
+
+impl Actor for Replicator {
+    type Msg = ReplicatorMessage;
+    type State = ReplicatorState;
+    type Arguments = ReplicatorArguments;
+
+    async fn pre_start(
+        &self,
+        _myself: ActorRef<ReplicatorMessage>,
+        arguments: ReplicatorArguments,
+    ) -> Result<ReplicatorState, ActorProcessingErr> {
+        let ReplicatorArguments {
+            options,
+            directory,
+            env,
+            shard,
+        } = arguments;
+        let (shard_id, member) = (options.shard, options.member);
+        let proposer = Proposer::new(options);
+        let effects = Vec::new();
+        Ok(ReplicatorState {
+            proposer,
+            shard_id,
+            member,
+            directory,
+            env,
+            shard,
+            effects,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ReplicatorMessage>,
+        message: ReplicatorMessage,
+        state: &mut ReplicatorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let event = match message {
+            ReplicatorMessage::Ask {
+                to,
+                deadline,
+                operation,
+            } => Event::Ask {
+                origin: Origin::Client(to),
+                deadline,
+                operation,
+            },
+            ReplicatorMessage::Reply(reply) => Event::Reply(reply),
+            ReplicatorMessage::Settle(key) => Event::Settle(key),
+            ReplicatorMessage::Purge(key) => Event::Purge(key),
+            ReplicatorMessage::PeerUp(peer) => Event::PeerUp(peer),
+            ReplicatorMessage::PeerDown(peer) => Event::PeerDown(peer),
+            ReplicatorMessage::HighestSeen(n) => Event::HighestSeen(n),
+            ReplicatorMessage::Timer => {
+                let highest_n = state.proposer.highest_n();
+                state
+                    .directory
+                    .report_shard(state.shard_id, |report| report.highest_n = highest_n);
+                Event::Timer
+            }
+        };
+        state.step(&myself, event);
+        Ok(())
+    }
+}
+
+impl ReplicatorState {
+    fn step(&mut self, myself: &ActorRef<ReplicatorMessage>, event: Event) {
+        let now = self.env.clock.now();
+        let mut effects = std::mem::take(&mut self.effects);
+        self.proposer.step(now, event, &mut effects);
+        let mut draining = effects.drain(..).peekable();
+        while let Some(effect) = draining.next() {
+            match effect {
+                Effect::Send(to, request) => {
+                    // A round says the same to all replicas, one right after the other.
+                    let mut all = vec![to];
+                    while let Some(Effect::Send(to, _)) =
+                        draining.next_if(|next| matches!(next, Effect::Send(_, r) if *r == request))
+                    {
+                        all.push(to);
+                    }
+                    self.send(&all, request);
+                }
+                Effect::Answer {
+                    origin: Origin::Client(to),
+                    time,
+                    result,
+                } => {
+                    answer(
+                        &self.directory,
+                        &self.env,
+                        to,
+                        ClientResponse { time, result },
+                    );
+                }
+                // Answers to its own scans stay within the proposer.
+                Effect::Answer { .. } => {}
+                Effect::SetTimer(at) => {
+                    let wait = Duration::from_millis(at.since(now));
+                    myself.send_after(wait, || ReplicatorMessage::Timer);
+                }
+            }
+        }
+        drop(draining);
+        self.effects = effects;
+    }
+
+    fn send(&self, to: &[MemberId], request: RegisterRequest) {
+        let peers: Vec<MemberId> = to.iter().copied().filter(|to| *to != self.member).collect();
+        if peers.len() < to.len() {
+            // A shard that is being respawned is asked again by the round's timer.
+            let _ = self.shard.cast(ShardMessage::Request(request.clone()));
+        }
+        if !peers.is_empty() {
+            self.env
+                .transport
+                .broadcast(&peers, &Frame::Register(request));
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! The shard actor: the shell of one replica's acceptor.
+//!
+//! It turns messages into events, and runs the effects. A failed append ends this life: the
+//! acceptor's memory is then ahead of the disk, so the supervisor starts a new one that reads what
+//! is really there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engram_core::protocol::register::acceptor::{
+    Acceptor, Effect, Event, FeedPage, Options, TICK_MS,
+};
+use engram_core::storage::{Keyspace, RangeQuery, WriteBatch};
+use engram_core::types::{IoId, Lseq, MemberId, ShardId};
+use engram_core::wire::Frame;
+use engram_core::wire::register::{RegisterReply, RegisterRequest, ReplyBody, RequestBody};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tracing::{error, info};
+
+use crate::directory::Directory;
+use crate::env::{Env, ReadOutcome, ReadQuery, StoreError};
+use crate::replicator::ReplicatorMessage;
+
+/// Called with a page of learned changes.
+pub type FeedDone = Box<dyn FnOnce(FeedPage) + Send>;
+
+/// What a shard actor is told. Senders are actors of the same node.
+pub enum ShardMessage {
+    /// From the link or the local replicator; answered by a reply frame. Idempotent; if lost, the
+    /// asking proposer asks again.
+    Request(RegisterRequest),
+    /// From the link: answers a catch-up question. If lost, the question is asked again.
+    Reply(RegisterReply),
+    /// From storage: an append is durable, or has failed.
+    Appended(IoId, Result<(), StoreError>),
+    /// From storage: a read is done, or has failed.
+    Read(IoId, Result<ReadOutcome, StoreError>),
+    /// From the index partition; answered through the callback.
+    Feed {
+        /// The last position already indexed.
+        after: Lseq,
+        /// Most entries wanted.
+        limit: usize,
+        /// Called with the page.
+        done: FeedDone,
+    },
+    /// From gossip: a peer is reachable again.
+    PeerUp(MemberId),
+    /// From gossip: a peer says how far its log reaches.
+    PeerProgress(MemberId, Lseq),
+    /// From gossip: a peer has witnessed that this disk lost nothing it saw.
+    Witnessed,
+    /// From the timer.
+    Tick,
+    /// From tests and diagnosis: runs with the acceptor, on the actor's task.
+    Inspect(Box<dyn FnOnce(&Acceptor) + Send>),
+}
+
+impl ractor::Message for ShardMessage {}
+
+/// What a shard actor is made of.
+pub struct ShardArguments {
+    /// Of the acceptor.
+    pub options: Options,
+    /// The node.
+    pub directory: Arc<Directory>,
+    /// The world.
+    pub env: Env,
+    /// How often this replica was respawned before.
+    pub restarts: u32,
+}
+
+/// The shard actor. See the module.
+pub struct Shard;
+
+/// A shard actor's state.
+pub struct ShardState {
+    acceptor: Acceptor,
+    shard: ShardId,
+    member: MemberId,
+    directory: Arc<Directory>,
+    env: Env,
+    restarts: u32,
+    feeds: BTreeMap<u64, FeedDone>,
+    next_feed: u64,
+    effects: Vec<Effect>,
+}
+
+impl Actor for Shard {
+    type Msg = ShardMessage;
+    type State = ShardState;
+    type Arguments = ShardArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<ShardMessage>,
+        arguments: ShardArguments,
+    ) -> Result<ShardState, ActorProcessingErr> {
+        let ShardArguments {
+            options,
+            directory,
+            env,
+            restarts,
+        } = arguments;
+        let (shard, member) = (options.shard, options.member);
+        let mut state = ShardState {
+            acceptor: Acceptor::new(options),
+            shard,
+            member,
+            directory,
+            env,
+            restarts,
+            feeds: BTreeMap::new(),
+            next_feed: 0,
+            effects: Vec::new(),
+        };
+        state.report();
+        state.step(&myself, Event::Start)?;
+        myself.send_interval(Duration::from_millis(TICK_MS), || ShardMessage::Tick);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<ShardMessage>,
+        message: ShardMessage,
+        state: &mut ShardState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            ShardMessage::Request(request) => match state.busy(&request) {
+                Some(reply) => {
+                    state.send_reply(reply);
+                    Ok(())
+                }
+                None => state.step(&myself, Event::Request(request)),
+            },
+            ShardMessage::Reply(reply) => state.step(&myself, Event::Reply(reply)),
+            ShardMessage::Appended(io, Ok(())) => state.step(&myself, Event::Durable(io)),
+            ShardMessage::Appended(_, Err(error)) => {
+                Err(format!("shard {}: an append failed: {error}", state.shard).into())
+            }
+            ShardMessage::Read(io, Ok(ReadOutcome::Value(value))) => {
+                state.step(&myself, Event::Loaded(io, value))
+            }
+            ShardMessage::Read(io, Ok(ReadOutcome::Page(page))) => {
+                state.step(&myself, Event::Ranged(io, page))
+            }
+            ShardMessage::Read(_, Err(error)) => {
+                Err(format!("shard {}: a read failed: {error}", state.shard).into())
+            }
+            ShardMessage::Feed { after, limit, done } => {
+                let token = state.next_feed;
+                state.next_feed += 1;
+                state.feeds.insert(token, done);
+                state.step(
+                    &myself,
+                    Event::Feed {
+                        token,
+                        after,
+                        limit,
+                    },
+                )
+            }
+            ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
+            ShardMessage::PeerProgress(peer, next) => {
+                state.step(&myself, Event::PeerProgress(peer, next))
+            }
+            ShardMessage::Witnessed => state.step(&myself, Event::Witnessed),
+            ShardMessage::Tick => {
+                let rank = state.directory.rank(state.shard);
+                state.step(&myself, Event::Tick { rank })?;
+                state.report();
+                Ok(())
+            }
+            ShardMessage::Inspect(look) => {
+                look(&state.acceptor);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl ShardState {
+    fn step(
+        &mut self,
+        myself: &ActorRef<ShardMessage>,
+        event: Event,
+    ) -> Result<(), ActorProcessingErr> {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.acceptor
+            .step(self.env.clock.now(), event, &mut effects);
+        for effect in effects.drain(..) {
+            self.run(myself, effect);
+        }
+        self.effects = effects;
+        Ok(())
+    }
+
+    fn run(&mut self, myself: &ActorRef<ShardMessage>, effect: Effect) {
+        match effect {
+            Effect::Append(io, batch) => self.append(myself, io, batch),
+            Effect::Load(io, keyspace, key) => {
+                self.read(myself, io, ReadQuery::Get { keyspace, key });
+            }
+            Effect::Range(io, query) => self.range(myself, io, query),
+            Effect::Reply(reply) => self.send_reply(reply),
+            Effect::Send(to, request) => {
+                self.env.transport.send(to, &Frame::Register(request));
+            }
+            Effect::Advance(below) => {
+                if let Some(listener) = self.directory.advance_listener() {
+                    listener(self.shard, below);
+                }
+            }
+            Effect::Feed(page) => {
+                if let Some(done) = self.feeds.remove(&page.token) {
+                    done(page);
+                }
+            }
+            Effect::Settle(key) => self.tell_replicator(ReplicatorMessage::Settle(key)),
+            Effect::Purge(key) => self.tell_replicator(ReplicatorMessage::Purge(key)),
+            Effect::Serving => {
+                info!(node = %self.directory.me.name, shard = %self.shard, "serving");
+                self.report();
+            }
+            Effect::Corrupt(key, reason) => {
+                let shard = self.shard;
+                error!(%shard, key = ?key.key, %reason, "abstaining from a damaged record");
+            }
+        }
+    }
+
+    fn append(&self, myself: &ActorRef<ShardMessage>, io: IoId, batch: WriteBatch) {
+        let to = myself.clone();
+        let done = move |result: Result<_, StoreError>| {
+            // A life that has ended needs no answer.
+            let _ = to.cast(ShardMessage::Appended(io, result.map(|_| ())));
+        };
+        self.env.store.append(batch, Box::new(done));
+    }
+
+    fn range(&self, myself: &ActorRef<ShardMessage>, io: IoId, query: RangeQuery) {
+        self.read(myself, io, ReadQuery::Range(query));
+    }
+
+    fn read(&self, myself: &ActorRef<ShardMessage>, io: IoId, query: ReadQuery) {
+        debug_assert!(!matches!(
+            &query,
+            ReadQuery::Get {
+                keyspace: Keyspace::Vectors,
+                ..
+            }
+        ));
+        let to = myself.clone();
+        let done = move |result| {
+            let _ = to.cast(ShardMessage::Read(io, result));
+        };
+        self.env.store.read(query, Box::new(done));
+    }
+
+    /// Refuses what would write while storage takes no writes: the acceptor must not go ahead of
+    /// the disk.
+    fn busy(&self, request: &RegisterRequest) -> Option<RegisterReply> {
+        let writes = matches!(
+            request.body,
+            RequestBody::Prepare { .. } | RequestBody::Accept { .. }
+        );
+        if !writes || self.env.store.admits_writes() {
+            return None;
+        }
+        Some(RegisterReply {
+            shard: self.shard,
+            reply_to: request.reply_to,
+            from: self.member,
+            body: ReplyBody::Busy,
+        })
+    }
+
+    fn send_reply(&self, reply: RegisterReply) {
+        if reply.reply_to.member == self.member {
+            self.tell_replicator(ReplicatorMessage::Reply(reply));
+        } else {
+            let to = reply.reply_to.member;
+            self.env.transport.send(to, &Frame::RegisterReply(reply));
+        }
+    }
+
+    fn tell_replicator(&self, message: ReplicatorMessage) {
+        if let Some(local) = self.directory.shard(self.shard) {
+            // A replicator that is being respawned asks again by itself.
+            let _ = local.replicator.cast(message);
+        }
+    }
+
+    fn report(&self) {
+        let status = self.acceptor.status();
+        let (next_lseq, seen) = self.acceptor.progress();
+        let restarts = self.restarts;
+        self.directory.report_shard(self.shard, |report| {
+            report.status.state = if status.serving {
+                "serving"
+            } else {
+                "recovering"
+            }
+            .into();
+            report.status.restarts = restarts;
+            report.status.changes = status.changes;
+            report.status.unlearned = status.unlearned;
+            report.status.behind = status.behind;
+            report.next_lseq = next_lseq;
+            report.seen = seen;
+        });
+    }
+}

@@ -1,0 +1,7 @@
+//! Supervision: who restarts whom.
+
+mod node;
+mod shard;
+
+pub use node::{NodeArguments, NodeMessage, NodeOptions, NodeSupervisor, OnStopped, Stopped};
+pub use shard::{ShardSupervisor, ShardSupervisorArguments, ShardSupervisorMessage};

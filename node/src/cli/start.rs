@@ -1,0 +1,150 @@
+//! `engram start`: a node, until it is told to stop.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use engram_actors::supervisor::Stopped;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+use tracing_subscriber::EnvFilter;
+
+use super::exit::Failure;
+use crate::config::{NodeConfig, Settings};
+use crate::node::{Hooks, Node};
+
+/// Settings of a node; each may also stand in the configuration file or the environment.
+#[derive(Debug, Args)]
+pub(super) struct StartArguments {
+    /// TOML file with settings; flags win over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Name of the cluster.
+    #[arg(long, value_name = "NAME", env = "ENGRAM_CLUSTER")]
+    cluster: Option<String>,
+    /// Name of this node, unique in the cluster.
+    #[arg(long, value_name = "NAME", env = "ENGRAM_NODE_ID")]
+    node_id: Option<String>,
+    /// Where to listen [default: 127.0.0.1:7101].
+    #[arg(long, value_name = "HOST:PORT", env = "ENGRAM_LISTEN")]
+    listen: Option<String>,
+    /// Where others reach this node [default: the listening address].
+    #[arg(long, value_name = "HOST:PORT", env = "ENGRAM_ADVERTISE")]
+    advertise: Option<String>,
+    /// Other nodes to look for; may be given several times.
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "ENGRAM_JOIN",
+        value_delimiter = ','
+    )]
+    join: Option<Vec<String>>,
+    /// Directory of this node's data [default: engram-data].
+    #[arg(long, value_name = "DIR", env = "ENGRAM_DATA")]
+    data: Option<PathBuf>,
+    /// Failure domain: replicas of a shard are spread over zones.
+    #[arg(long, value_name = "NAME", env = "ENGRAM_ZONE")]
+    zone: Option<String>,
+    /// Key shards of a new cluster, fixed once it exists [default: 64].
+    #[arg(long, value_name = "N", env = "ENGRAM_SHARDS")]
+    shards: Option<u16>,
+    /// Form a new cluster when exactly so many nodes have met: 1, or 3 and more.
+    #[arg(long, value_name = "N", env = "ENGRAM_BOOTSTRAP_EXPECT")]
+    bootstrap_expect: Option<usize>,
+    /// File with the secret that all processes of the cluster share; or set ENGRAM_COOKIE.
+    #[arg(long, value_name = "FILE", env = "ENGRAM_COOKIE_FILE")]
+    cookie_file: Option<PathBuf>,
+    /// Memory for records, in bytes, over all shards [default: 8 MiB a shard].
+    #[arg(long, value_name = "BYTES", env = "ENGRAM_RECORD_CACHE_BYTES")]
+    record_cache_bytes: Option<usize>,
+    /// How long tombstones are kept, in milliseconds [default: 30000].
+    #[arg(long, value_name = "MS", env = "ENGRAM_PURGE_AFTER_MS")]
+    purge_after_ms: Option<u64>,
+    /// Index partitions of this node [default: 4].
+    #[arg(long, value_name = "N", env = "ENGRAM_INDEX_PARTITIONS")]
+    index_partitions: Option<u16>,
+    /// Write logs as JSON.
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl StartArguments {
+    fn complete(self) -> Result<NodeConfig, Failure> {
+        let file = match &self.config {
+            Some(path) => Settings::read(path).map_err(Failure::usage)?,
+            None => Settings::default(),
+        };
+        let flags = Settings {
+            cluster: self.cluster,
+            node_id: self.node_id,
+            listen: self.listen,
+            advertise: self.advertise,
+            join: self.join,
+            data: self.data,
+            zone: self.zone,
+            shards: self.shards,
+            bootstrap_expect: self.bootstrap_expect,
+            cookie_file: self.cookie_file,
+            record_cache_bytes: self.record_cache_bytes,
+            purge_after_ms: self.purge_after_ms,
+            index_partitions: self.index_partitions,
+        };
+        let cookie = std::env::var("ENGRAM_COOKIE").ok();
+        file.overridden_by(flags)
+            .complete(cookie)
+            .map_err(Failure::usage)
+    }
+}
+
+/// Runs a node until it is stopped by a signal or ends by itself.
+///
+/// # Errors
+/// [`Failure`] if it cannot start, or ended because it must not go on.
+pub(super) fn run(arguments: StartArguments, hooks: Hooks) -> Result<(), Failure> {
+    log(arguments.log_json);
+    let config = arguments.complete()?;
+    let shown = toml::to_string(&config).map_err(Failure::other)?;
+    info!("effective configuration:\n{shown}");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::other)?;
+    runtime.block_on(serve(&config, hooks))
+}
+
+async fn serve(config: &NodeConfig, hooks: Hooks) -> Result<(), Failure> {
+    let mut node = Node::start(config).await.map_err(Failure::other)?;
+    // The one line on standard output: whoever started this process waits for it.
+    let mut out = std::io::stdout();
+    let _ = writeln!(out, "listening on {}", node.address());
+    let _ = out.flush();
+    hooks(&node);
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
+    let why = tokio::select! {
+        biased;
+        why = node.stopped() => why,
+        _ = tokio::signal::ctrl_c() => Stopped::Asked,
+        _ = terminate.recv() => Stopped::Asked,
+    };
+    info!("stopping");
+    node.shut_down().await;
+    match why {
+        Stopped::Asked => Ok(()),
+        Stopped::Fatal(reason) => Err(Failure::other(reason)),
+    }
+}
+
+fn log(json: bool) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,ractor=error,ractor_cluster=error,tantivy=warn"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+    // A second subscriber cannot be set; the first one stays.
+    let _ = if json {
+        builder.json().try_init()
+    } else {
+        builder.try_init()
+    };
+}

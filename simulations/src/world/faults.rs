@@ -1,0 +1,136 @@
+//! Faults: when they come, whom they meet, and when they end.
+
+use std::collections::BTreeSet;
+
+use super::{Happening, World};
+
+/// A kind of fault.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fault {
+    /// A node, seldom all, loses power and comes back later.
+    Crash,
+    /// A node's actors are replaced.
+    Respawn,
+    /// Links carry nothing for a while, one way or both.
+    Partition,
+    /// A node stands still for a while, then goes on as if nothing had been.
+    Pause,
+    /// A node's clock is set.
+    Jump,
+}
+
+impl World {
+    pub(super) fn begin_faults(&mut self) {
+        for fault in [
+            Fault::Crash,
+            Fault::Respawn,
+            Fault::Partition,
+            Fault::Pause,
+            Fault::Jump,
+        ] {
+            self.schedule(fault);
+        }
+    }
+
+    fn schedule(&mut self, fault: Fault) {
+        let profile = &self.profile;
+        let every_ms = match fault {
+            Fault::Crash => profile.crash_every_ms,
+            Fault::Respawn => profile.respawn_every_ms,
+            Fault::Partition => profile.partition_every_ms,
+            Fault::Pause => profile.pause_every_ms,
+            Fault::Jump => profile.jump_every_ms,
+        };
+        if every_ms > 0 {
+            let delay_us = self.random.below(2 * every_ms * 1000);
+            self.after(delay_us, Happening::Fault(fault));
+        }
+    }
+
+    pub(super) fn fault(&mut self, fault: Fault) {
+        if self.healed {
+            return;
+        }
+        let node = self.any_node();
+        match fault {
+            Fault::Crash if self.random.chance(100) => {
+                for node in 0..self.nodes.len() {
+                    self.cut_power(node);
+                }
+            }
+            Fault::Crash => self.cut_power(node),
+            Fault::Respawn if self.node(node).up => {
+                self.counters.respawns += 1;
+                self.respawn(node);
+            }
+            Fault::Respawn => {}
+            Fault::Partition => self.partition(node),
+            Fault::Pause => self.pause(node),
+            Fault::Jump => {
+                self.set_skew(node);
+                let until_us = self.now_us + 4_000 * (self.profile.skew_ms + 1_000);
+                self.excuse(node, until_us);
+                let ahead_ms = self.node(node).ahead_ms;
+                self.trace
+                    .note(self.now_us, format_args!("clock of {node} +{ahead_ms}"));
+            }
+        }
+        self.schedule(fault);
+    }
+
+    fn cut_power(&mut self, node: usize) {
+        if !self.node(node).up {
+            return;
+        }
+        self.crash(node);
+        let longest_us = if self.random.chance(300) {
+            20_000
+        } else {
+            4_000_000
+        };
+        let down_us = 1_000 + self.random.below(longest_us);
+        self.after(down_us, Happening::Restart { node });
+    }
+
+    fn partition(&mut self, node: usize) {
+        let kind = self.random.below(3);
+        let other = self.any_node();
+        let mut links = BTreeSet::new();
+        for peer in (0..self.nodes.len()).filter(|peer| *peer != node) {
+            match kind {
+                // The node is cut off.
+                0 => links.extend([(node, peer), (peer, node)]),
+                // The node hears, but is not heard; or the other way round.
+                1 if other > node => links.extend([(node, peer)]),
+                1 => links.extend([(peer, node)]),
+                // One link is cut.
+                _ if peer == other => links.extend([(node, peer), (peer, node)]),
+                _ => {}
+            }
+        }
+        self.counters.partitions += 1;
+        self.trace
+            .note(self.now_us, format_args!("block {links:?}"));
+        self.blocked.extend(&links);
+        let lasts_us = 100_000 + self.random.below(4_000_000);
+        self.after(lasts_us, Happening::Unblock(links));
+    }
+
+    fn pause(&mut self, node: usize) {
+        if !self.node(node).up || self.node(node).paused_until_us.is_some() {
+            return;
+        }
+        let lasts_us = 50_000 + self.random.below(4_000_000);
+        let until_us = self.now_us + lasts_us;
+        self.counters.pauses += 1;
+        self.node_mut(node).paused_until_us = Some(until_us);
+        self.excuse(node, until_us + 1_000_000);
+        self.trace
+            .note(self.now_us, format_args!("pause {node} until {until_us}"));
+    }
+
+    fn excuse(&mut self, node: usize, until_us: u64) {
+        let it = self.node_mut(node);
+        it.excused_until_us = it.excused_until_us.max(until_us);
+    }
+}
