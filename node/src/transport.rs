@@ -31,7 +31,9 @@ impl ClusterTransport {
     }
 
     fn push(&self, to: PeerId, frame: Bytes) {
-        let Some(endpoint) = self.endpoint.get() else { return };
+        let Some(endpoint) = self.endpoint.get() else {
+            return;
+        };
         if let Err(error) = endpoint.send(to, frame) {
             debug!(%to, %error, "dropped a frame");
         }

@@ -186,7 +186,9 @@ impl ReplicatorState {
             let _ = self.shard.cast(ShardMessage::Request(request.clone()));
         }
         if !peers.is_empty() {
-            self.env.transport.broadcast(&peers, &Frame::Register(request));
+            self.env
+                .transport
+                .broadcast(&peers, &Frame::Register(request));
         }
     }
 }
