@@ -127,7 +127,9 @@ fn print_json(output: &mut Output, report: &CheckReport) -> Result<(), Failure> 
 
 fn print_text(output: &mut Output, report: &CheckReport) -> Result<(), Failure> {
     let identity = &report.identity;
-    let last = report.last_lsn.map_or("unreadable".into(), |lsn| show_count(lsn.0));
+    let last = report
+        .last_lsn
+        .map_or("unreadable".into(), |lsn| show_count(lsn.0));
     output.line(format_args!(
         "node {} of cluster {}, member {}, {} shards, last commit {last}",
         identity.node, identity.cluster, identity.member, identity.shards
@@ -147,13 +149,17 @@ fn print_text(output: &mut Output, report: &CheckReport) -> Result<(), Failure> 
         let problem = output.paint.red(problem);
         output.line(problem)?;
     }
-    let hidden = report.problems_total.saturating_sub(report.problems.len() as u64);
+    let hidden = report
+        .problems_total
+        .saturating_sub(report.problems.len() as u64);
     if hidden > 0 {
         output.line(format_args!("... and {} more", show_count(hidden)))?;
     }
     if report.is_sound() {
         let sound = output.paint.green("sound");
-        output.line(format_args!("{sound}: every entry was read and is as it should be"))?;
+        output.line(format_args!(
+            "{sound}: every entry was read and is as it should be"
+        ))?;
     }
     Ok(())
 }
@@ -198,13 +204,33 @@ mod tests {
             (Keyspace::Records, &record_key, &meta, "corrupt"),
             (Keyspace::Records, &record_key, &too_high, "above"),
             (Keyspace::Records, b"abc", &record, "not a key"),
-            (Keyspace::Changes, &keys::change(shard, Lseq(1)), &seal(&change()), ""),
-            (Keyspace::Empties, &keys::change(shard, Lseq(1)), &record, "corrupt"),
+            (
+                Keyspace::Changes,
+                &keys::change(shard, Lseq(1)),
+                &seal(&change()),
+                "",
+            ),
+            (
+                Keyspace::Empties,
+                &keys::change(shard, Lseq(1)),
+                &record,
+                "corrupt",
+            ),
             (Keyspace::Meta, &keys::shard_meta(shard), &meta, ""),
             (Keyspace::Meta, b"nonsense", &meta, "not a key"),
             (Keyspace::Meta, &keys::config(), &meta, "corrupt"),
-            (Keyspace::Expiry, &keys::expiry(shard, Millis(1), &key()), b"", ""),
-            (Keyspace::Expiry, &keys::expiry(shard, Millis(1), &key()), b"x", "no value"),
+            (
+                Keyspace::Expiry,
+                &keys::expiry(shard, Millis(1), &key()),
+                b"",
+                "",
+            ),
+            (
+                Keyspace::Expiry,
+                &keys::expiry(shard, Millis(1), &key()),
+                b"x",
+                "no value",
+            ),
             (Keyspace::Vectors, &record_key, b"anything", ""),
         ];
         for (number, (keyspace, key, value, expected)) in cases.into_iter().enumerate() {

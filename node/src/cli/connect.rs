@@ -54,6 +54,11 @@ pub(super) struct NamespaceArgument {
 }
 
 impl ConnectionArguments {
+    /// Name of the cluster.
+    pub(super) fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
     fn config(&self) -> Result<ClientConfig, Failure> {
         let environment = std::env::var("ENGRAM_COOKIE").ok();
         let cookie = self.cookie(environment)?;
@@ -139,7 +144,10 @@ mod tests {
         let near = arguments(&["127.0.0.1:1", "localhost:2", "[::1]:3"], None);
         let far = arguments(&["127.0.0.1:1", "db.example:2"], None);
         assert_eq!(near.cookie(None).expect("near"), loopback_cookie("demo"));
-        assert_eq!(near.cookie(Some("".into())).expect("near"), loopback_cookie("demo"));
+        assert_eq!(
+            near.cookie(Some("".into())).expect("near"),
+            loopback_cookie("demo")
+        );
         assert_eq!(near.cookie(Some("s".into())).expect("given"), "s");
         assert_eq!(far.cookie(Some("s".into())).expect("given"), "s");
         let refused = far.cookie(None).expect_err("far");
@@ -154,6 +162,9 @@ mod tests {
         let far = arguments(&["db.example:2"], Some(path.clone()));
         assert_eq!(far.cookie(Some("s".into())).expect_err("missing").code, 2);
         std::fs::write(&path, "from the file\n").expect("written");
-        assert_eq!(far.cookie(Some("s".into())).expect("there"), "from the file");
+        assert_eq!(
+            far.cookie(Some("s".into())).expect("there"),
+            "from the file"
+        );
     }
 }

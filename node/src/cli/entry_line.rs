@@ -220,14 +220,28 @@ mod tests {
             ("[]", "invalid type"),
             (r#"{"key":"k"}"#, "exactly one of value"),
             (r#"{"value":"v"}"#, "exactly one of key"),
-            (r#"{"key":"k","key_base64":"aw==","value":"v"}"#, "exactly one of key"),
+            (
+                r#"{"key":"k","key_base64":"aw==","value":"v"}"#,
+                "exactly one of key",
+            ),
             (r#"{"key":"","value":"v"}"#, "empty"),
-            (r#"{"key":"k","value_base64":"?"}"#, "value_base64 is not base64"),
-            (r#"{"key":"k","value":"v","tag":"eu"}"#, "unknown field `tag`"),
-            (r#"{"key":"k","value":"v","expires_at_ms":-1}"#, "invalid value"),
+            (
+                r#"{"key":"k","value_base64":"?"}"#,
+                "value_base64 is not base64",
+            ),
+            (
+                r#"{"key":"k","value":"v","tag":"eu"}"#,
+                "unknown field `tag`",
+            ),
+            (
+                r#"{"key":"k","value":"v","expires_at_ms":-1}"#,
+                "invalid value",
+            ),
         ];
         for (line, reason) in cases {
-            let error = EntryLine::parse(line.as_bytes()).expect_err(line).to_string();
+            let error = EntryLine::parse(line.as_bytes())
+                .expect_err(line)
+                .to_string();
             assert!(error.contains(reason), "{line}: {error}");
         }
     }

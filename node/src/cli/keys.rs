@@ -196,8 +196,16 @@ fn print_head(output: &mut Output, key: &[u8], head: &Head) -> Result<(), Failur
         Some(ttl) => format!("in {}", duration::show(ttl)),
         None => "never".into(),
     };
-    let tags: Vec<_> = head.tags.iter().map(|tag| printable(tag.as_bytes())).collect();
-    let tags = if tags.is_empty() { "-".into() } else { tags.join(", ") };
+    let tags: Vec<_> = head
+        .tags
+        .iter()
+        .map(|tag| printable(tag.as_bytes()))
+        .collect();
+    let tags = if tags.is_empty() {
+        "-".into()
+    } else {
+        tags.join(", ")
+    };
     let rows = [
         ("key", printable(key).into_owned()),
         ("version", head.version.to_string()),

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod bench;
 mod check;
 mod completions;
 mod connect;
+mod demo;
 mod duration;
 mod entry_line;
 mod exit;
@@ -10,8 +12,10 @@ mod keys;
 mod log;
 mod namespace;
 mod output;
+mod scan;
 mod start;
 mod status;
+mod transfer;
 
 use clap::{Parser, Subcommand};
 
@@ -30,6 +34,8 @@ pub struct Cli {
 enum Command {
     /// Start a node of a cluster and run it until it is stopped.
     Start(start::StartArguments),
+    /// Show on this machine what Engram does: three nodes, a sample corpus, a node that is killed.
+    Demo(demo::DemoArguments),
     /// Write a key and print its new version.
     Put(keys::PutArguments),
     /// Print what a key holds.
@@ -40,8 +46,16 @@ enum Command {
     Exists(keys::ExistsArguments),
     /// Change when a value ends.
     Touch(keys::TouchArguments),
+    /// List keys in order, with their values.
+    Scan(scan::ScanArguments),
+    /// Write a namespace to a file, one line of JSON for each entry.
+    Export(transfer::ExportArguments),
+    /// Put every line of a file, as export writes them.
+    Import(transfer::ImportArguments),
     /// Show the nodes: who serves, who is behind, who cannot be reached.
     Status(status::StatusArguments),
+    /// Measure throughput and latency.
+    Bench(bench::BenchArguments),
     /// Create, list and describe namespaces.
     Namespace(namespace::NamespaceArguments),
     /// Delete all keys of a namespace.
@@ -60,12 +74,17 @@ enum Command {
 pub fn run(cli: Cli, hooks: Hooks) -> Result<(), Failure> {
     match cli.command {
         Command::Start(arguments) => start::run(arguments, hooks),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Put(arguments) => keys::put(arguments),
         Command::Get(arguments) => keys::get(arguments),
         Command::Del(arguments) => keys::del(arguments),
         Command::Exists(arguments) => keys::exists(arguments),
         Command::Touch(arguments) => keys::touch(arguments),
+        Command::Scan(arguments) => scan::run(arguments),
+        Command::Export(arguments) => transfer::export(&arguments),
+        Command::Import(arguments) => transfer::import(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Namespace(arguments) => namespace::run(arguments),
         Command::Clear(arguments) => namespace::clear(&arguments),
         Command::Check(arguments) => check::run(&arguments),

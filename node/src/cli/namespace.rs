@@ -131,9 +131,18 @@ fn list(common: &Common) -> Result<(), Failure> {
         let mut table = output.new_table(&heads, &[]);
         for namespace in namespaces {
             let options = &namespace.options;
-            let meaning = if options.semantic { options.embedder.as_str() } else { "no" };
+            let meaning = if options.semantic {
+                options.embedder.as_str()
+            } else {
+                "no"
+            };
             let words = if options.text { "yes" } else { "no" };
-            table.add_row(vec![&namespace.name, source_name(options.source), words, meaning]);
+            table.add_row(vec![
+                &namespace.name,
+                source_name(options.source),
+                words,
+                meaning,
+            ]);
         }
         output.table(&table)?;
         output.flush()
@@ -145,8 +154,14 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
         let mut output = common.output.open();
         let namespace = existing(client, name).await?;
         let keys = namespace.count("").await?;
-        let found = client.namespaces().await?.into_iter().find(|n| n.name == name);
-        let options = found.ok_or_else(|| Failure::no_such_namespace(name))?.options;
+        let found = client
+            .namespaces()
+            .await?
+            .into_iter()
+            .find(|n| n.name == name);
+        let options = found
+            .ok_or_else(|| Failure::no_such_namespace(name))?
+            .options;
         if output.json {
             let mut document = document(name, &options);
             if let Some(document) = document.as_object_mut() {
@@ -156,7 +171,11 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             return output.flush();
         }
         let words = if options.text { "yes" } else { "no" };
-        let meaning = if options.semantic { options.embedder.as_str() } else { "no" };
+        let meaning = if options.semantic {
+            options.embedder.as_str()
+        } else {
+            "no"
+        };
         let rows = [
             ("namespace", name),
             ("keys", &show_count(keys)),

@@ -16,7 +16,7 @@ use super::exit::Failure;
 pub(super) struct OutputArguments {
     /// Print JSON: one document, or one line for each entry where there are many.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Standard output of one command.
@@ -208,7 +208,10 @@ mod tests {
             out: BufWriter::new(io::stdout()),
         };
         let mut table = output.new_table(&["NAME", "COUNT"], &["COUNT"]);
-        table.add_row(vec![Cell::new("a").fg(comfy_table::Color::Red), Cell::new("7")]);
+        table.add_row(vec![
+            Cell::new("a").fg(comfy_table::Color::Red),
+            Cell::new("7"),
+        ]);
         let text = table.trim_fmt();
         assert!(text.is_ascii() || !text.contains('\u{1b}'), "{text:?}");
         assert!(text.contains("NAME") && text.contains("    7"), "{text}");

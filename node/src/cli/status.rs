@@ -4,10 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use comfy_table::{Cell, Color};
-use engram_client::{Client, ClientError, NodeStatus};
-use engram_core::types::Member;
-use engram_core::wire::GetStatus;
-use futures::future::join_all;
+use engram_client::{Client, ClusterStats, NodeReport, NodeStatus};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
@@ -30,14 +27,6 @@ pub(super) struct StatusArguments {
     output: OutputArguments,
     #[command(flatten)]
     connection: ConnectionArguments,
-}
-
-/// What one member said, or why it did not.
-pub(super) struct MemberStatus {
-    /// Who.
-    pub(super) member: Member,
-    /// What it said.
-    pub(super) status: Result<NodeStatus, ClientError>,
 }
 
 /// Sums over a node's replicas.
@@ -78,11 +67,12 @@ pub(super) fn run(arguments: &StatusArguments) -> Result<(), Failure> {
     arguments.connection.run(async |client: &Client| {
         let mut output = arguments.output.open();
         reach_all(client).await;
-        let statuses = all(client).await;
+        let mut stats = client.cluster_stats().await?;
+        stats.nodes.sort_by(|a, b| a.name.cmp(&b.name));
         if output.json {
-            output.json(&document(client, &statuses))?;
+            output.json(&document(client, &stats))?;
         } else {
-            print(&mut output, client, &statuses)?;
+            print(&mut output, client, &stats)?;
         }
         output.flush()
     })
@@ -96,24 +86,9 @@ pub(super) async fn reach_all(client: &Client) {
     }
 }
 
-/// Asks every member of the configuration.
-pub(super) async fn all(client: &Client) -> Vec<MemberStatus> {
+fn document(client: &Client, stats: &ClusterStats) -> Value {
     let config = client.config();
-    let ask = |member: &Member| {
-        let member = member.clone();
-        async move {
-            let status = client.ask_node(member.id, GetStatus).await;
-            MemberStatus { member, status }
-        }
-    };
-    let mut statuses = join_all(config.members.iter().map(ask)).await;
-    statuses.sort_by(|a, b| a.member.name.cmp(&b.member.name));
-    statuses
-}
-
-fn document(client: &Client, statuses: &[MemberStatus]) -> Value {
-    let config = client.config();
-    let nodes: Vec<Value> = statuses.iter().map(node_document).collect();
+    let nodes: Vec<Value> = stats.nodes.iter().map(node_document).collect();
     json!({
         "cluster": config.cluster,
         "cluster_id": format!("{:016x}", config.cluster_id),
@@ -124,13 +99,12 @@ fn document(client: &Client, statuses: &[MemberStatus]) -> Value {
     })
 }
 
-fn node_document(found: &MemberStatus) -> Value {
-    let member = &found.member;
+fn node_document(found: &NodeReport) -> Value {
     let mut document = json!({
-        "name": member.name,
-        "member": member.id.to_string(),
-        "address": member.address,
-        "zone": member.zone,
+        "name": found.name,
+        "member": found.member.to_string(),
+        "address": found.address,
+        "zone": found.zone,
         "reachable": found.status.is_ok(),
     });
     let more = match &found.status {
@@ -203,9 +177,9 @@ fn node_document(found: &MemberStatus) -> Value {
     document
 }
 
-fn print(output: &mut Output, client: &Client, statuses: &[MemberStatus]) -> Result<(), Failure> {
+fn print(output: &mut Output, client: &Client, stats: &ClusterStats) -> Result<(), Failure> {
     let config = client.config();
-    let serving = statuses.iter().filter(|found| is_serving(found)).count();
+    let serving = stats.nodes.iter().filter(|found| is_serving(found)).count();
     let name = output.paint.bold(&config.cluster);
     output.line(format_args!(
         "cluster {name}: {serving} of {} nodes serve {} shards in {} namespaces",
@@ -214,16 +188,24 @@ fn print(output: &mut Output, client: &Client, statuses: &[MemberStatus]) -> Res
         config.namespaces.len(),
     ))?;
     let heads = [
-        "NODE", "ADDRESS", "STATE", "UP", "PEERS", "REPLICAS", "RESTARTS", "BEHIND", "UNLEARNED",
+        "NODE",
+        "ADDRESS",
+        "STATE",
+        "UP",
+        "PEERS",
+        "REPLICAS",
+        "RESTARTS",
+        "BEHIND",
+        "UNLEARNED",
         "DISK FREE",
     ];
     let mut table = output.new_table(&heads, &heads[4..]);
-    for found in statuses {
+    for found in &stats.nodes {
         table.add_row(row(found));
     }
     output.table(&table)?;
-    for found in statuses {
-        let name = &found.member.name;
+    for found in &stats.nodes {
+        let name = &found.name;
         let trouble = match &found.status {
             Err(error) => format!("{name} cannot be reached: {error}"),
             Ok(status) if !status.serving => format!("{name} does not serve: {}", status.reason),
@@ -235,13 +217,12 @@ fn print(output: &mut Output, client: &Client, statuses: &[MemberStatus]) -> Res
     Ok(())
 }
 
-fn is_serving(found: &MemberStatus) -> bool {
+fn is_serving(found: &NodeReport) -> bool {
     found.status.as_ref().is_ok_and(|status| status.serving)
 }
 
-fn row(found: &MemberStatus) -> Vec<Cell> {
-    let member = &found.member;
-    let mut row = vec![Cell::new(&member.name), Cell::new(&member.address)];
+fn row(found: &NodeReport) -> Vec<Cell> {
+    let mut row = vec![Cell::new(&found.name), Cell::new(&found.address)];
     let Ok(status) = &found.status else {
         row.push(Cell::new("unreachable").fg(Color::Red));
         return row;
