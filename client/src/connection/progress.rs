@@ -134,6 +134,16 @@ impl Progress {
                 self.keep(error);
                 self.again(true)
             }
+            // Nothing was ever evaluated, so the next attempt carries a later `since`.
+            RequestError::Forgotten if self.may_renew_since() => {
+                self.keep(error);
+                self.again(false)
+            }
+            // The node will say so again and again.
+            RequestError::Forgotten => {
+                self.uncertain = true;
+                self.refuse(error)
+            }
             RequestError::Unknown(_) => {
                 self.uncertain = true;
                 self.keep(error);
