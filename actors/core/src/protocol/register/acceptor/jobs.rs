@@ -119,6 +119,7 @@ impl Acceptor {
                     && record.accepted == ballot
                     && record.promise == ballot
                     && record.register.value.is_none()
+                    && self.gone.knows(key, &record)
                 {
                     self.remove(key, &record, out);
                     self.purged += 1;
@@ -134,7 +135,11 @@ impl Acceptor {
                 self.install(now, key, record.as_ref(), pulled, from, out);
             }
             Job::PurgeIfEmpty { lseq } => {
-                if record.is_some_and(|r| r.lseq == lseq && r.register.value.is_none()) {
+                if let Some(record) = record
+                    && record.lseq == lseq
+                    && record.register.value.is_none()
+                    && self.gone.knows(key, &record)
+                {
                     out.push(Effect::Purge(key.clone()));
                 }
             }

@@ -141,6 +141,7 @@ impl Acceptor {
             _ => {
                 record.lseq = self.meta.next_lseq;
                 self.meta.next_lseq = Lseq(record.lseq.0 + 1);
+                self.gone.moved(key, old, &record);
                 if let Some(old) = old {
                     batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
                 }
@@ -211,6 +212,7 @@ impl Acceptor {
         self.meta.floor = self.meta.floor.max(old.accepted);
         self.meta.floor_time = self.meta.floor_time.max(old.register.newest_time());
         self.log.forget(key);
+        self.gone.purged(key);
         let mut batch = WriteBatch::default();
         batch.remove(Keyspace::Records, keys::record(shard, key));
         batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
