@@ -123,6 +123,9 @@ pub trait Transport: Send + Sync + 'static {
     /// To another member.
     fn send(&self, to: MemberId, frame: &Frame);
 
+    /// The same to several members. Frames are encoded once.
+    fn broadcast(&self, to: &[MemberId], frame: &Frame);
+
     /// To a client of this node.
     fn respond(&self, to: SessionId, frame: &Frame);
 }

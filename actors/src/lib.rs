@@ -21,8 +21,10 @@
 
 pub mod coordinator;
 pub mod directory;
+pub mod embedder;
 pub mod env;
 pub mod gossip;
+pub mod index_partition;
 pub mod ingress;
 pub mod replicator;
 pub mod shard;

@@ -3,7 +3,9 @@
 pub mod cli;
 pub mod config;
 pub mod data_dir;
+pub mod embedder;
 pub mod node;
 pub mod store;
+pub mod text_index;
 pub mod transport;
 pub mod world;

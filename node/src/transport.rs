@@ -30,11 +30,11 @@ impl ClusterTransport {
         let _ = self.endpoint.set(endpoint);
     }
 
-    fn push(&self, to: PeerId, frame: &Frame) {
+    fn push(&self, to: PeerId, frame: Bytes) {
         let Some(endpoint) = self.endpoint.get() else {
             return;
         };
-        if let Err(error) = endpoint.send(to, Bytes::from(frame.encode())) {
+        if let Err(error) = endpoint.send(to, frame) {
             debug!(%to, %error, "dropped a frame");
         }
     }
@@ -42,11 +42,18 @@ impl ClusterTransport {
 
 impl Transport for ClusterTransport {
     fn send(&self, to: MemberId, frame: &Frame) {
-        self.push(PeerId::Member(to), frame);
+        self.push(PeerId::Member(to), frame.encode().into());
+    }
+
+    fn broadcast(&self, to: &[MemberId], frame: &Frame) {
+        let frame = Bytes::from(frame.encode());
+        for member in to {
+            self.push(PeerId::Member(*member), frame.clone());
+        }
     }
 
     fn respond(&self, to: SessionId, frame: &Frame) {
-        self.push(PeerId::Client(to), frame);
+        self.push(PeerId::Client(to), frame.encode().into());
     }
 }
 

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, awaits, reads a clock or draws entropy: time and randomness arrive as
 //! arguments, effects leave as values. See `ARCHITECTURE.md` for the map.
 
+pub mod index;
 pub mod limits;
 pub mod placement;
 pub mod protocol;

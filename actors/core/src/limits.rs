@@ -100,6 +100,35 @@ pub const RETRY_WINDOW_MS: u64 = 15_000;
 /// Longest a client request may take, in milliseconds.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
 
+/// Index partitions of a node unless configured otherwise; shard `s` is in partition `s mod P`.
+pub const INDEX_PARTITIONS_DEFAULT: u16 = 4;
+/// Most index partitions of a node.
+pub const INDEX_PARTITIONS_MAX: u16 = 64;
+/// Most bytes of one entry's text that are indexed by words; the rest is not found.
+pub const INDEX_WORDS_BYTES_MAX: usize = 256 * 1024;
+/// Most bytes of one entry's text whose meaning is embedded; models read less than this.
+pub const INDEX_MEANING_BYTES_MAX: usize = 8 * 1024;
+/// Most dimensions of an embedding.
+pub const EMBEDDING_DIM_MAX: usize = 4096;
+/// Longest name of an embedding model, in bytes.
+pub const MODEL_ID_BYTES_MAX: usize = 128;
+/// Most texts that an embedding model gets at once; larger batches are slower on a processor.
+pub const EMBED_BATCH_MAX: usize = 32;
+/// Most queries that wait to be embedded; beyond it callers get `Overloaded`.
+pub const EMBED_QUERIES_MAX: usize = 256;
+/// Most texts that wait to be embedded for the index; beyond it callers get `Overloaded`.
+pub const EMBED_TEXTS_MAX: usize = 1024;
+/// Vectors of recent texts that are kept in case the same text comes again.
+pub const EMBED_CACHE_ENTRIES: usize = 4096;
+/// Most different words of a query that are searched for; the rest is ignored.
+pub const SEARCH_WORDS_MAX: usize = 64;
+/// Most searches that wait in one index partition; beyond it callers get `Overloaded`.
+pub const INDEX_QUERIES_MAX: usize = 256;
+/// Most changes of one index partition that its full-text index has not committed.
+pub const INDEX_UNCOMMITTED_MAX: usize = 4096;
+/// Most orders that wait in one full-text index.
+pub const TEXT_INDEX_QUEUE_MAX: usize = 2 * INDEX_UNCOMMITTED_MAX;
+
 const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
 const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
 const _: () = assert!(PACKET_COALESCE_BYTES + VALUE_BYTES_MAX < PACKET_BYTES_MAX);
@@ -110,3 +139,4 @@ const _: () = assert!(STORE_GROUP_APPENDS_MAX <= STORE_APPENDS_MAX);
 const _: () = assert!(VALUE_BYTES_MAX <= STORE_GROUP_BYTES_MAX);
 const _: () = assert!(STORE_READERS_DEFAULT <= STORE_READERS_MAX);
 const _: () = assert!(STORE_FREE_CHECK_BYTES as u64 <= STORE_FREE_BYTES_KEPT / 2);
+const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use engram_core::limits::{
-    PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX, TAG_BYTES_MAX, TAGS_MAX, TTL_MS_MAX,
-    VALUE_BYTES_MAX,
+    PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX, STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX,
+    TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 use engram_core::protocol::register::proposer::Operation;
 use engram_core::types::{
@@ -166,6 +166,9 @@ impl Router {
             .route(shard)
             .ok_or_else(|| unavailable("no replica of it is reachable from this node"))?;
         if replica == self.directory.me.id {
+            if matches!(envelope.body, ClientRequest::Put(_)) && !self.env.store.admits_writes() {
+                return Err(self.read_only());
+            }
             let local = self.directory.shard(shard);
             let local = local.ok_or_else(|| unavailable("its actors are being respawned"))?;
             let ask = ReplicatorMessage::Ask {
@@ -226,6 +229,20 @@ impl Router {
     fn not_serving(&self) -> RequestError {
         let reason = self.directory.waiting_for();
         RequestError::NotApplied(reason.unwrap_or_else(|| "this node is starting".into()))
+    }
+
+    /// Why storage takes no writes now.
+    fn read_only(&self) -> RequestError {
+        match self.env.store.free_bytes() {
+            Some(free_bytes) if free_bytes < STORE_FREE_BYTES_KEPT => {
+                RequestError::NotApplied(format!(
+                    "node {} is read-only: its data disk has {free_bytes} bytes left, \
+                     {STORE_FREE_BYTES_KEPT} are kept free",
+                    self.directory.me.name
+                ))
+            }
+            _ => RequestError::Overloaded { retry_after_ms: 50 },
+        }
     }
 }
 

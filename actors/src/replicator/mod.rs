@@ -142,9 +142,19 @@ impl ReplicatorState {
         let now = self.env.clock.now();
         let mut effects = std::mem::take(&mut self.effects);
         self.proposer.step(now, event, &mut effects);
-        for effect in effects.drain(..) {
+        let mut draining = effects.drain(..).peekable();
+        while let Some(effect) = draining.next() {
             match effect {
-                Effect::Send(to, request) => self.send(to, request),
+                Effect::Send(to, request) => {
+                    // A round says the same to all replicas, one right after the other.
+                    let mut all = vec![to];
+                    while let Some(Effect::Send(to, _)) =
+                        draining.next_if(|next| matches!(next, Effect::Send(_, r) if *r == request))
+                    {
+                        all.push(to);
+                    }
+                    self.send(&all, request);
+                }
                 Effect::Answer {
                     origin: Origin::Client(to),
                     time,
@@ -165,15 +175,20 @@ impl ReplicatorState {
                 }
             }
         }
+        drop(draining);
         self.effects = effects;
     }
 
-    fn send(&self, to: MemberId, request: RegisterRequest) {
-        if to == self.member {
+    fn send(&self, to: &[MemberId], request: RegisterRequest) {
+        let peers: Vec<MemberId> = to.iter().copied().filter(|to| *to != self.member).collect();
+        if peers.len() < to.len() {
             // A shard that is being respawned is asked again by the round's timer.
-            let _ = self.shard.cast(ShardMessage::Request(request));
-        } else {
-            self.env.transport.send(to, &Frame::Register(request));
+            let _ = self.shard.cast(ShardMessage::Request(request.clone()));
+        }
+        if !peers.is_empty() {
+            self.env
+                .transport
+                .broadcast(&peers, &Frame::Register(request));
         }
     }
 }

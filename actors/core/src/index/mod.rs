@@ -1,0 +1,36 @@
+//! Search within one node, without I/O: which text of an entry is indexed, vectors and their
+//! exact scan, the best of many hits, and how vectors are stored.
+
+mod dot;
+mod embedding;
+mod feed;
+mod flat_segment;
+mod hash_embedder;
+mod indexed_text;
+mod json_text;
+mod key_words;
+mod model_id;
+mod options;
+mod plain_words;
+mod query;
+mod segment;
+mod stop_words;
+mod text;
+mod top_k;
+
+pub use embedding::{Embedding, EmbeddingError};
+pub use feed::{FeedEntry, FeedPage, FeedRequest};
+pub use flat_segment::FlatSegment;
+pub use hash_embedder::HashEmbedder;
+pub use indexed_text::{IndexedText, Source};
+pub use key_words::key_words;
+pub use model_id::{ModelId, ModelIdError};
+pub use options::{IndexOptions, IndexOptionsLookup, NamespaceIndexing};
+pub use plain_words::plain_words;
+pub use query::{
+    PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,
+};
+pub use segment::{Scored, SegmentError, VectorSegment};
+pub use stop_words::{is_stop_word, stop_words};
+pub use text::{TextChange, TextDocument, TextHit, TextQuery, WordsMode};
+pub use top_k::{TopK, rank};

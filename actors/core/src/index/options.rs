@@ -1,0 +1,42 @@
+//! What of a namespace is indexed, and how.
+
+use bincode::{Decode, Encode};
+
+use super::{ModelId, Source};
+use crate::types::NamespaceId;
+
+/// What is indexed of a namespace. Fixed when the namespace is made.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct IndexOptions {
+    /// Which part of an entry.
+    pub source: Source,
+    /// Whether entries are found by words.
+    pub text: bool,
+    /// Whether entries are found by meaning.
+    pub semantic: bool,
+    /// Whose vectors these are, if they are found by meaning.
+    pub model: ModelId,
+}
+
+/// What is known about the indexing of a namespace.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum NamespaceIndexing {
+    /// It is indexed like this.
+    Indexed(IndexOptions),
+    /// The configuration that this node has does not name it yet; ask again.
+    NotYetKnown,
+    /// It is not indexed, or was dropped.
+    Skipped,
+}
+
+/// Looks up how namespaces are indexed.
+pub trait IndexOptionsLookup {
+    /// How this namespace is indexed. Must not block.
+    fn indexing(&self, namespace: NamespaceId) -> NamespaceIndexing;
+}
+
+impl<F: Fn(NamespaceId) -> NamespaceIndexing> IndexOptionsLookup for F {
+    fn indexing(&self, namespace: NamespaceId) -> NamespaceIndexing {
+        self(namespace)
+    }
+}

@@ -1,0 +1,121 @@
+//! What crosses the wire between the node that coordinates a search and the index partitions.
+
+use bincode::{Decode, Encode};
+
+use super::{Embedding, ModelId, WordsMode};
+use crate::types::{Ballot, Blob, Key, NamespaceId, RecordKey, ShardId};
+
+/// How a partition is searched.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub enum QueryKind {
+    /// By meaning.
+    Semantic {
+        /// The meaning of the query.
+        vector: Embedding,
+        /// The model that made the vector.
+        model: ModelId,
+        /// Least cosine similarity of a hit.
+        threshold: Option<f32>,
+    },
+    /// By words.
+    Text {
+        /// Plain words.
+        words: String,
+        /// All or any of them.
+        mode: WordsMode,
+    },
+}
+
+/// A question to one index partition of one node. Idempotent; if it or its answer is lost, the
+/// coordinator asks another replica.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct PartitionQuery {
+    /// Where.
+    pub namespace: NamespaceId,
+    /// Only entries of these shards, all of that partition.
+    pub shards: Vec<ShardId>,
+    /// By meaning or by words.
+    pub kind: QueryKind,
+    /// Most hits.
+    pub k: u32,
+    /// Only keys that begin so.
+    pub prefix: Option<Blob>,
+    /// Only entries that have all of these tags.
+    pub tags: Vec<String>,
+}
+
+/// One hit of one partition: to be verified before anybody sees it.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct PartitionHit {
+    /// The key, in the namespace of the query.
+    pub key: Key,
+    /// The version that was indexed.
+    pub vtag: Ballot,
+    /// Cosine similarity or BM25; higher is better.
+    pub score: f32,
+}
+
+/// How far the index of a shard is behind the shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ShardLag {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Positions of the change log that are not searchable yet.
+    pub changes: u64,
+    /// For how long there have been such, in milliseconds.
+    pub behind_ms: u64,
+}
+
+/// The answer to a [`PartitionQuery`].
+#[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
+pub struct PartitionHits {
+    /// Best first, ties in key order. May contain expired and overwritten entries.
+    pub hits: Vec<PartitionHit>,
+    /// Which of the shards asked for these hits cover.
+    pub shards_answered: Vec<ShardId>,
+    /// Of each of these shards.
+    pub lag: Vec<ShardLag>,
+    /// Whether there may be further hits below the last one.
+    pub more: bool,
+}
+
+/// Why a partition did not answer. The coordinator asks another replica.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode, thiserror::Error)]
+pub enum PartitionError {
+    /// Too many queries wait.
+    #[error("too many searches wait in this index partition")]
+    Overloaded,
+    /// It has not read its data yet, or is being restarted.
+    #[error("the index partition is starting")]
+    NotReady,
+    /// The namespace is embedded by another model.
+    #[error("the namespace is indexed by the model {indexed}, the query was embedded by {asked}")]
+    Model {
+        /// Of the namespace.
+        indexed: ModelId,
+        /// Of the query.
+        asked: ModelId,
+    },
+    /// The query is out of bounds.
+    #[error("the search is refused: {0}")]
+    Invalid(String),
+    /// The index failed.
+    #[error("the index failed: {0}")]
+    Failed(String),
+}
+
+/// A vector that the replica which coordinated a write gives to the shard's other replicas.
+/// Idempotent; if it is lost, the receiver computes the vector itself after a while.
+#[derive(Clone, PartialEq, Debug, Encode, Decode)]
+pub struct VectorShip {
+    /// Of the key.
+    pub shard: ShardId,
+    /// Whose vector.
+    pub key: RecordKey,
+    /// Of which version.
+    pub vtag: Ballot,
+    /// By which model.
+    pub model: ModelId,
+    /// The vector.
+    pub vector: Embedding,
+}

@@ -1,0 +1,5 @@
+//! The embedding models that a node can bring.
+
+mod builtin;
+
+pub use builtin::BuiltinModel;

@@ -1,0 +1,158 @@
+//! How an entry becomes a tantivy document.
+
+use engram_core::index::TextDocument;
+use engram_core::types::{Ballot, Incarnation, Key, MemberId, NamespaceId, RecordKey, ShardId};
+use tantivy::schema::{
+    BytesOptions, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
+    Value,
+};
+use tantivy::{TantivyDocument, Term};
+
+use super::words::Words;
+
+/// Bytes of a stored version: n, member, boot, respawn.
+const VTAG_BYTES: usize = 24;
+
+/// The fields of a document. Words and tags begin with their namespace, so that namespaces share
+/// an index without sharing statistics, and a search never meets another's entries.
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    pub(super) schema: Schema,
+    /// Namespace and key: the unique id, indexed whole.
+    id: Field,
+    /// Name of the fast field with the shard.
+    pub(super) shard_name: &'static str,
+    shard: Field,
+    /// The words, with their counts and places.
+    words: Field,
+    tags: Field,
+    /// Version and id, to be returned.
+    head: Field,
+}
+
+impl Fields {
+    pub(super) fn new() -> Fields {
+        let mut schema = Schema::builder();
+        let counted = TextFieldIndexing::default()
+            .set_tokenizer(Words::NAME)
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions);
+        let plain = TextFieldIndexing::default()
+            .set_tokenizer("raw")
+            .set_fieldnorms(false)
+            .set_index_option(IndexRecordOption::Basic);
+        let id = schema.add_bytes_field("id", BytesOptions::default().set_indexed());
+        let shard = schema.add_u64_field("shard", NumericOptions::default().set_fast());
+        let words = schema.add_text_field(
+            "words",
+            TextOptions::default().set_indexing_options(counted),
+        );
+        let tags =
+            schema.add_text_field("tags", TextOptions::default().set_indexing_options(plain));
+        let head = schema.add_bytes_field("head", BytesOptions::default().set_stored());
+        Fields {
+            schema: schema.build(),
+            id,
+            shard_name: "shard",
+            shard,
+            words,
+            tags,
+            head,
+        }
+    }
+
+    /// The term that names one entry.
+    pub(super) fn id_term(&self, key: &RecordKey) -> Term {
+        self.id_term_of(key.namespace, key.key.as_bytes())
+    }
+
+    /// The term that an entry with these bytes as its key would have.
+    pub(super) fn id_term_of(&self, namespace: NamespaceId, key: &[u8]) -> Term {
+        Term::from_field_bytes(self.id, &id_bytes(namespace, key))
+    }
+
+    /// The first term after all entries of a namespace whose key begins with `prefix`.
+    pub(super) fn id_term_after(&self, namespace: NamespaceId, prefix: &[u8]) -> Option<Term> {
+        let mut bytes = id_bytes(namespace, prefix);
+        while let Some(last) = bytes.pop() {
+            if let Some(next) = last.checked_add(1) {
+                bytes.push(next);
+                return Some(Term::from_field_bytes(self.id, &bytes));
+            }
+        }
+        None
+    }
+
+    /// The term of an analysed word.
+    pub(super) fn word_term(&self, word: &str) -> Term {
+        Term::from_field_text(self.words, word)
+    }
+
+    /// The term of a tag.
+    pub(super) fn tag_term(&self, namespace: NamespaceId, tag: &str) -> Term {
+        Term::from_field_text(self.tags, &scoped(namespace, tag))
+    }
+
+    /// The document of an entry.
+    pub(super) fn document(&self, entry: &TextDocument, words: &mut Words) -> TantivyDocument {
+        let namespace = entry.key.namespace;
+        let id = id_bytes(namespace, entry.key.key.as_bytes());
+        let mut head = Vec::with_capacity(VTAG_BYTES + id.len());
+        head.extend_from_slice(&entry.vtag.n.to_be_bytes());
+        head.extend_from_slice(&entry.vtag.member.0.to_be_bytes());
+        head.extend_from_slice(&entry.vtag.incarnation.boot.to_be_bytes());
+        head.extend_from_slice(&entry.vtag.incarnation.respawn.to_be_bytes());
+        head.extend_from_slice(&id);
+        let mut document = TantivyDocument::new();
+        document.add_bytes(self.id, &id);
+        document.add_u64(self.shard, u64::from(entry.shard.0));
+        document.add_pre_tokenized_text(self.words, words.analyse(namespace, &entry.words));
+        for tag in &entry.tags {
+            document.add_text(self.tags, scoped(namespace, tag));
+        }
+        document.add_bytes(self.head, &head);
+        document
+    }
+
+    /// Which version of which entry a document is. `None`: the document is damaged.
+    pub(super) fn head(&self, document: &TantivyDocument) -> Option<(RecordKey, Ballot)> {
+        let head = document.get_first(self.head)?;
+        let (n, rest) = head.as_bytes()?.split_first_chunk::<8>()?;
+        let (member, rest) = rest.split_first_chunk::<8>()?;
+        let (boot, rest) = rest.split_first_chunk::<4>()?;
+        let (respawn, rest) = rest.split_first_chunk::<4>()?;
+        let (namespace, key) = rest.split_first_chunk::<4>()?;
+        let incarnation = Incarnation {
+            boot: u32::from_be_bytes(*boot),
+            respawn: u32::from_be_bytes(*respawn),
+        };
+        let vtag = Ballot {
+            n: u64::from_be_bytes(*n),
+            member: MemberId(u64::from_be_bytes(*member)),
+            incarnation,
+        };
+        let namespace = NamespaceId(u32::from_be_bytes(*namespace));
+        Some((
+            RecordKey {
+                namespace,
+                key: Key::new(key).ok()?,
+            },
+            vtag,
+        ))
+    }
+
+    /// Whether a value of the fast field is one of these shards.
+    pub(super) fn is_shard(value: u64, shards: &std::collections::BTreeSet<ShardId>) -> bool {
+        u16::try_from(value).is_ok_and(|shard| shards.contains(&ShardId(shard)))
+    }
+}
+
+fn id_bytes(namespace: NamespaceId, key: &[u8]) -> Vec<u8> {
+    let mut bytes = namespace.0.to_be_bytes().to_vec();
+    bytes.extend_from_slice(key);
+    bytes
+}
+
+/// Text that belongs to one namespace. The separator is in no word and in no number.
+pub(super) fn scoped(namespace: NamespaceId, text: &str) -> String {
+    format!("{:x}\u{1}{text}", namespace.0)
+}
