@@ -97,6 +97,19 @@ pub const RECENT_WRITES_MIN: usize = 4;
 /// How long a write id is remembered at least, up to [`RECENT_WRITES_MAX`], in milliseconds.
 pub const RETRY_WINDOW_MS: u64 = 15_000;
 
+/// Most requests that one client has in flight; further ones wait for their turn.
+pub const CLIENT_IN_FLIGHT_MAX: usize = 8192;
+/// Most requests of one bulk operation of a client that are in flight at a time.
+pub const CLIENT_BULK_IN_FLIGHT_MAX: usize = 256;
+/// Most seeds of one client; with all members they must fit into the list of dialled addresses.
+pub const CLIENT_SEEDS_MAX: usize = 64;
+/// Most rounds of a client's read, change and compare-and-set of one key.
+pub const CLIENT_UPDATE_ROUNDS_MAX: u32 = 64;
+/// Delay before the second retry of a request, in milliseconds, before jitter; it doubles.
+pub const CLIENT_RETRY_MS_MIN: u64 = 5;
+/// Longest delay between two attempts of a request, in milliseconds, before jitter.
+pub const CLIENT_RETRY_MS_MAX: u64 = 320;
+
 /// Longest a client request may take, in milliseconds.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
 
