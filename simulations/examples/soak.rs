@@ -17,7 +17,8 @@ fn main() -> std::process::ExitCode {
     for seed in *from..*to {
         let outcome = run_seed(seed, None, false);
         for violation in &outcome.violations {
-            println!("seed {seed}: {violation}");
+            let story: String = violation.to_string().chars().take(300).collect();
+            println!("seed {seed}: {}", story.replace('\n', " "));
         }
         summary.add(outcome);
     }

@@ -17,6 +17,7 @@ pub fn run_seed(seed: u64, planted: Option<Planted>, print: bool) -> Outcome {
         seed,
         profile,
         planted,
+        clients_only: false,
         print,
     })
 }

@@ -150,6 +150,8 @@ pub struct Setup {
     pub profile: Profile,
     /// A fault planted on purpose, if any.
     pub planted: Option<Planted>,
+    /// Whether only what clients can notice counts as a violation.
+    pub clients_only: bool,
     /// Whether the trace is printed.
     pub print: bool,
 }
@@ -159,6 +161,7 @@ pub struct Setup {
 pub struct World {
     profile: Profile,
     planted: Option<Planted>,
+    clients_only: bool,
     random: Random,
     now_us: u64,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -189,6 +192,7 @@ impl World {
         let majority = profile.replicas / 2 + 1;
         let mut world = World {
             planted: setup.planted,
+            clients_only: setup.clients_only,
             random: Random::new(setup.seed),
             now_us: 0,
             queue: BTreeMap::new(),
@@ -251,7 +255,7 @@ impl World {
     /// Lets the next thing happen; false if a property is violated, or nothing is left.
     fn next(&mut self) -> bool {
         // One violation leads to others: the first one tells the story.
-        if self.violations.len() > 3 {
+        if !self.violations.is_empty() {
             return false;
         }
         let Some(((at, sequence), happening)) = self.queue.pop_first() else {
@@ -323,7 +327,9 @@ impl World {
     }
 
     fn check(&mut self, result: Result<(), Violation>) {
-        if let Err(violation) = result {
+        if let Err(violation) = result
+            && (!self.clients_only || violation.property.seen_by_clients())
+        {
             self.trace
                 .note(self.now_us, format_args!("VIOLATION {violation}"));
             self.violations.push(violation);

@@ -204,12 +204,22 @@ impl Acceptor {
     ) -> (ReplyBody, IoId) {
         let accepted = record.map_or(Ballot::ZERO, |record| record.accepted);
         let promise = record.map_or(Ballot::ZERO, |record| record.promise);
-        if ballot == accepted && !ballot.is_zero() {
-            debug_assert!(
-                record.is_some_and(|r| r.register == register),
-                "one value per ballot"
-            );
-            return (ReplyBody::Accepted { ballot }, written);
+        if let Some(record) = record
+            && ballot == accepted
+            && !ballot.is_zero()
+        {
+            debug_assert!(record.register == register, "one value per ballot");
+            if next <= promise {
+                return (ReplyBody::Accepted { ballot }, written);
+            }
+            // The register came by catch-up, before this message and without the reservation, on
+            // which the proposer will rely.
+            let reserved = Record {
+                promise: next,
+                ..record.clone()
+            };
+            let io = self.write(now, key, Some(record), reserved, Position::Keep, out);
+            return (ReplyBody::Accepted { ballot }, io);
         }
         let below_floor = record.is_none() && ballot <= self.meta.floor;
         if ballot < promise || ballot < accepted || below_floor || ballot.is_zero() {
