@@ -138,8 +138,8 @@ impl Client {
         self.inner.connection.now()
     }
 
-    /// Closes this client and all its clones, and waits until what was sent has left. What is
-    /// still in flight ends with an error. Idempotent.
+    /// Closes this client and all its clones. If no other client shares the connection, what is
+    /// still in flight ends with an error, and this waits until the nodes were told. Idempotent.
     pub async fn close(&self) {
         if self.inner.leave() {
             self.inner.connection.shut_down().await;
@@ -193,7 +193,7 @@ impl Client {
         Patience::new(self.inner.request_timeout, self.inner.attempt_timeout)
     }
 
-    fn check_open(&self) -> Result<(), ClientError> {
+    pub(crate) fn check_open(&self) -> Result<(), ClientError> {
         if self.inner.is_closed.load(Ordering::Acquire) {
             Err(ClientError::Closed)
         } else {

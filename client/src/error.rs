@@ -7,7 +7,7 @@ use engram_core::types::{KeyError, WriteId};
 use engram_core::wire::RequestError;
 use engram_remote::{DialError, EndpointError};
 
-use crate::Version;
+use crate::{CursorError, Version};
 
 /// A request was not carried out, or may not have been.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +125,12 @@ impl From<KeyError> for ClientError {
     }
 }
 
+impl From<CursorError> for ClientError {
+    fn from(error: CursorError) -> ClientError {
+        ClientError::Invalid(error.to_string())
+    }
+}
+
 /// A value is not of the form that a call expects.
 #[derive(Debug, thiserror::Error)]
 pub enum ValueError {
@@ -154,6 +160,9 @@ pub enum ConnectError {
     /// It was called outside a tokio runtime.
     #[error("connecting needs a tokio runtime; without one use engram_client::blocking")]
     NoRuntime,
+    /// The thread of a blocking client did not start.
+    #[error("the client's thread did not start: {0}")]
+    Thread(#[source] std::io::Error),
     /// The transport of this process did not start.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),

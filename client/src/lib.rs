@@ -32,17 +32,25 @@
 //! [`ClientError`] is sorted by what can be done. All variants but one say that a write had no
 //! effect; [`ClientError::Unknown`] says that it may have had, or may yet have.
 
+pub mod blocking;
+mod bulk;
 mod client;
 mod config;
 mod connection;
+mod cursor;
 mod entry;
 mod error;
 mod key;
 mod namespace;
+mod scan;
+mod status;
+mod update;
+mod values;
 mod writing;
 
 pub use client::Client;
 pub use config::ClientConfig;
+pub use cursor::{Cursor, CursorError};
 pub use engram_core::types::{
     Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, NamespaceId, NamespaceOptions,
     WriteId,
@@ -52,4 +60,6 @@ pub use entry::{Entry, Head};
 pub use error::{ClientError, ConnectError, SeedFailure, ValueError};
 pub use key::IntoKey;
 pub use namespace::Namespace;
+pub use scan::{EntryStream, Page, Scan};
+pub use status::{ClusterStats, Health, NodeReport};
 pub use writing::{Delete, Put};

@@ -97,12 +97,13 @@ impl Namespace {
     /// Writes a key when awaited; see [`Put`] for conditions, tags and time to live. A value has
     /// at most [`engram_core::limits::VALUE_BYTES_MAX`] bytes.
     pub fn put(&self, key: impl IntoKey, value: impl Into<Blob>) -> Put {
-        Put::new(self.clone(), key.into_key(), value.into())
+        let key = key.into_key().map_err(ClientError::from);
+        Put::new(self.clone(), key, value.into())
     }
 
     /// Deletes a key when awaited; returns whether it held a value. See [`Delete`].
     pub fn delete(&self, key: impl IntoKey) -> Delete {
-        Delete::new(self.clone(), key.into_key())
+        Delete::new(self.clone(), key.into_key().map_err(ClientError::from))
     }
 
     /// Lets the value of a key end after `ttl` from now, whatever was set before. Returns whether

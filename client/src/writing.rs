@@ -4,7 +4,7 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use engram_core::limits::{TAG_BYTES_MAX, TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX};
-use engram_core::types::{Blob, Change, Condition, Key, KeyError, Millis, Write};
+use engram_core::types::{Blob, Change, Condition, Key, Millis, Write};
 use engram_core::wire::{Put as PutRequest, Written};
 use futures::future::BoxFuture;
 
@@ -32,7 +32,7 @@ use crate::{ClientError, Namespace, Version};
 #[derive(Debug)]
 pub struct Put {
     namespace: Namespace,
-    key: Result<Key, KeyError>,
+    key: Result<Key, ClientError>,
     draft: Draft,
 }
 
@@ -54,7 +54,7 @@ enum Expiry {
 }
 
 impl Put {
-    pub(crate) fn new(namespace: Namespace, key: Result<Key, KeyError>, value: Blob) -> Put {
+    pub(crate) fn new(namespace: Namespace, key: Result<Key, ClientError>, value: Blob) -> Put {
         let draft = Draft {
             value,
             ..Draft::default()
@@ -212,12 +212,12 @@ pub(crate) async fn write(
 #[derive(Debug)]
 pub struct Delete {
     namespace: Namespace,
-    key: Result<Key, KeyError>,
+    key: Result<Key, ClientError>,
     condition: Condition,
 }
 
 impl Delete {
-    pub(crate) fn new(namespace: Namespace, key: Result<Key, KeyError>) -> Delete {
+    pub(crate) fn new(namespace: Namespace, key: Result<Key, ClientError>) -> Delete {
         Delete {
             namespace,
             key,

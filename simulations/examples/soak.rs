@@ -15,10 +15,15 @@ fn main() -> std::process::ExitCode {
     };
     let (begun, mut summary) = (Instant::now(), Summary::default());
     for seed in *from..*to {
-        let outcome = run_seed(seed, None, false);
+        let outcome = run_seed(seed, None, std::env::var_os("ENGRAM_TRACE").is_some());
         for violation in &outcome.violations {
-            let story: String = violation.to_string().chars().take(300).collect();
-            println!("seed {seed}: {}", story.replace('\n', " "));
+            let story = violation.to_string();
+            if to - from == 1 {
+                println!("seed {seed}: {story}");
+            } else {
+                let start: String = story.chars().take(300).collect();
+                println!("seed {seed}: {}", start.replace('\n', " "));
+            }
         }
         summary.add(outcome);
     }

@@ -139,6 +139,22 @@ pub const SEARCH_WORDS_MAX: usize = 64;
 pub const INDEX_QUERIES_MAX: usize = 256;
 /// Most changes of one index partition that its full-text index has not committed.
 pub const INDEX_UNCOMMITTED_MAX: usize = 4096;
+/// Most texts of one index partition that wait for their vector; beyond it no changes are pulled.
+pub const INDEX_PENDING_TEXTS_MAX: usize = 1024;
+/// Most entries in one page of changes that an index partition asks for.
+pub const INDEX_FEED_PAGE_MAX: usize = 128;
+/// Most stored vectors that an index partition reads at once.
+pub const INDEX_LOAD_ENTRIES: usize = 1024;
+/// Most texts of one index partition that are being embedded.
+pub const INDEX_EMBEDS_IN_FLIGHT_MAX: usize = 64;
+/// Most vectors that an index partition keeps for entries it has not learned yet.
+pub const INDEX_EARLY_SHIPS_MAX: usize = 1024;
+/// How often a text is given to the embedder before it is given up.
+pub const EMBED_ATTEMPTS_MAX: u32 = 10;
+/// How often an entry of an unknown namespace is looked at before it is passed over.
+pub const NAMESPACE_TRIES_MAX: u32 = 60;
+/// Most hits that an index partition returns.
+pub const SEARCH_FETCH_MAX: usize = 8 * 1024;
 /// Most orders that wait in one full-text index.
 pub const TEXT_INDEX_QUEUE_MAX: usize = 2 * INDEX_UNCOMMITTED_MAX;
 
@@ -153,3 +169,9 @@ const _: () = assert!(VALUE_BYTES_MAX <= STORE_GROUP_BYTES_MAX);
 const _: () = assert!(STORE_READERS_DEFAULT <= STORE_READERS_MAX);
 const _: () = assert!(STORE_FREE_CHECK_BYTES as u64 <= STORE_FREE_BYTES_KEPT / 2);
 const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);
+const _: () = assert!(INDEX_FEED_PAGE_MAX <= INDEX_PENDING_TEXTS_MAX);
+const _: () = assert!(SEARCH_FETCH_MAX * (KEY_BYTES_MAX + 64) < PACKET_BYTES_MAX);
+const _: () = assert!(2 * TOP_K_MAX + 16 <= SEARCH_FETCH_MAX);
+const _: () = assert!(
+    INDEX_PARTITIONS_DEFAULT as usize * INDEX_EMBEDS_IN_FLIGHT_MAX <= EMBED_TEXTS_MAX
+);

@@ -27,14 +27,15 @@ use engram_core::protocol::link::limits::DIAL_TARGETS_MAX;
 use engram_core::protocol::random::Random;
 use engram_core::types::{ClusterConfig, LogicalTime, MemberId, Millis, RequestId, ShardId};
 use engram_core::wire::{ClientReply, ClientRequest, Frame, GetConfig, RequestEnvelope};
-use engram_remote::{Endpoint, PeerHandle};
+use engram_remote::{Endpoint, EndpointError, PeerHandle};
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use self::progress::{End, Progress, Verdict};
 use self::sharing::Share;
-use self::switchboard::{Switchboard, lock};
+use self::switchboard::Switchboard;
+pub(crate) use self::switchboard::lock;
 use crate::ClientError;
 
 /// How often overdue attempts are looked for.
@@ -109,24 +110,24 @@ impl Connection {
 
     /// Takes a configuration, and dials its members.
     pub(crate) fn adopt(&self, config: ClusterConfig) {
-        let mut targets: Vec<String> = config
-            .members
-            .iter()
-            .map(|member| member.address.clone())
-            .collect();
-        if !self
+        if self
             .switchboard
             .change_routes(|routes| routes.adopt(config))
+            && let Err(error) = self.dial()
         {
-            return;
+            tracing::debug!(%error, "the members of the new configuration are not dialled");
         }
+    }
+
+    /// Dials the members and the seeds: those that have no link yet, and whenever they lose it.
+    fn dial(&self) -> Result<(), EndpointError> {
+        let config = self.config();
+        let members = config.iter().flat_map(|config| &config.members);
+        let mut targets: Vec<String> = members.map(|member| member.address.clone()).collect();
         targets.extend(lock(&self.seeds).iter().cloned());
         targets.sort();
         targets.dedup();
-        targets.truncate(DIAL_TARGETS_MAX);
-        if let Err(error) = self.endpoint.set_dial_targets(targets) {
-            tracing::debug!(%error, "the members of the new configuration are not dialled");
-        }
+        self.endpoint.set_dial_targets(targets)
     }
 
     /// Sends a request to whoever can carry it out, again and again until there is a final

@@ -31,7 +31,11 @@ impl Connection {
         let share = Share::new(&config.cluster, &config.cookie, runtime.id());
         if let Some(connection) = share.join() {
             connection.add_seeds(&config.seeds);
-            return Ok(connection);
+            if connection.dial().is_ok() {
+                return Ok(connection);
+            }
+            // Its endpoint failed. The clients that have it keep it; this one gets a new one.
+            connection.leave();
         }
         let patience = Patience::new(config.connect_timeout, config.attempt_timeout);
         let connection = Connection::start(config, share, runtime).await?;
@@ -76,7 +80,7 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Remembers more seeds, as far as there is room; they are dialled with the next configuration.
+    /// Remembers more seeds, as far as there is room.
     fn add_seeds(&self, seeds: &[String]) {
         let mut known = super::lock(&self.seeds);
         for seed in seeds {

@@ -352,6 +352,13 @@ impl World {
         self.finish_write(client, outcome);
     }
 
+    /// The run is over: what is still under way may or may not have been applied.
+    pub(super) fn give_up_clients(&mut self) {
+        for client in 0..self.clients.len() {
+            self.finish_write(client, Outcome::Unknown);
+        }
+    }
+
     fn succeed(&mut self, client: usize, reply: ClientReply) {
         match reply {
             ClientReply::Entry(entry) => {

@@ -139,6 +139,7 @@ impl World {
 
     /// Judges the whole run.
     pub(super) fn judge(&mut self) {
+        self.give_up_clients();
         let chain = self.ledger.chosen().try_for_each(|(key, chosen)| {
             let chosen = chosen
                 .iter()

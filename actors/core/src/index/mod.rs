@@ -11,12 +11,16 @@ mod json_text;
 mod key_words;
 mod model_id;
 mod options;
+pub mod partition;
 mod plain_words;
 mod query;
+mod sealed;
 mod segment;
 mod stop_words;
 mod text;
+mod text_marks;
 mod top_k;
+mod vector_record;
 
 pub use embedding::{Embedding, EmbeddingError};
 pub use feed::{FeedEntry, FeedPage, FeedRequest};
@@ -30,7 +34,13 @@ pub use plain_words::plain_words;
 pub use query::{
     PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,
 };
+pub use sealed::SealError;
 pub use segment::{Scored, SegmentError, VectorSegment};
 pub use stop_words::{is_stop_word, stop_words};
 pub use text::{TextChange, TextDocument, TextHit, TextQuery, WordsMode};
+pub use text_marks::TextMarks;
 pub use top_k::{TopK, rank};
+pub use vector_record::{
+    StoredVector, VectorKey, parse_vector_key, seal_vector_mark, unseal_vector_mark, vector_key,
+    vector_mark_key, vector_range,
+};

@@ -23,7 +23,8 @@ pub struct IndexOptions {
 pub enum NamespaceIndexing {
     /// It is indexed like this.
     Indexed(IndexOptions),
-    /// The configuration that this node has does not name it yet; ask again.
+    /// The configuration that this node has does not name it yet: its id is higher than all that
+    /// were given out. Ask again.
     NotYetKnown,
     /// It is not indexed, or was dropped.
     Skipped,

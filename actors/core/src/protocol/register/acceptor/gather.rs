@@ -45,7 +45,7 @@ impl Acceptor {
         out: &mut Vec<Effect>,
     ) {
         wanted.truncate(CHANGES_PAGE_MAX);
-        self.gather(now, Purpose::Fetch(reply_to), wanted, out);
+        self.gather(now, Purpose::Fetch(reply_to), wanted, IoId(0), out);
     }
 
     /// Answers the index partition.
@@ -96,7 +96,8 @@ impl Acceptor {
         if !page.more {
             upto = upto.max(Lseq(below.0 - 1));
         }
-        self.gather(now, Purpose::Feed { token, upto }, wanted, out);
+        let after = self.log.last_in_flight();
+        self.gather(now, Purpose::Feed { token, upto }, wanted, after, out);
     }
 
     /// Compares a page of a peer's change log with this replica's records.
@@ -108,7 +109,8 @@ impl Acceptor {
         (upto, more): (Lseq, bool),
         out: &mut Vec<Effect>,
     ) {
-        self.gather(now, Purpose::Compare { peer, upto, more }, wanted, out);
+        let purpose = Purpose::Compare { peer, upto, more };
+        self.gather(now, purpose, wanted, IoId(0), out);
     }
 
     fn gather(
@@ -116,6 +118,7 @@ impl Acceptor {
         now: Millis,
         purpose: Purpose,
         wanted: Vec<(RecordKey, Ballot)>,
+        after: IoId,
         out: &mut Vec<Effect>,
     ) {
         let id = self.next_gather;
@@ -130,7 +133,7 @@ impl Acceptor {
                 wanted,
                 found,
                 missing,
-                after: IoId(0),
+                after,
             },
         );
         if missing == 0 {

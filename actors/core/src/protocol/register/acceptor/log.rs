@@ -80,6 +80,11 @@ impl ChangeLog {
         self.in_flight.push_back((io, next));
     }
 
+    /// The last append that is not durable yet; 0 if all are.
+    pub(super) fn last_in_flight(&self) -> IoId {
+        self.in_flight.back().map_or(IoId(0), |(io, _)| *io)
+    }
+
     pub(super) fn became_durable(&mut self, durable: IoId) {
         while let Some(&(io, next)) = self.in_flight.front()
             && io <= durable

@@ -1,4 +1,7 @@
 //! Range reads: pages of records for scans, pages of the change log for peers.
+//!
+//! A store may show batches that are not durable yet. So an answer made of a page is held until
+//! everything written before the page came is durable.
 
 use bytes::Bytes;
 
@@ -53,7 +56,7 @@ impl Acceptor {
                 with_registers,
             }) => {
                 let body = scanned(&page, with_registers);
-                self.reply(reply_to, body, IoId(0), out);
+                self.reply(reply_to, body, self.log.last_in_flight(), out);
             }
             Some(RangeUse::Changes {
                 reply_to,
@@ -61,7 +64,7 @@ impl Acceptor {
                 next,
             }) => {
                 let body = changes(&page, after, next);
-                self.reply(reply_to, body, IoId(0), out);
+                self.reply(reply_to, body, self.log.last_in_flight(), out);
             }
             Some(RangeUse::Feed {
                 token,

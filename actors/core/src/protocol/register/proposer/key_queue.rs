@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::rounds::Round;
 use super::{Effect, Origin, Proposer};
 use crate::limits::KEY_QUEUE_MAX;
-use crate::types::{Ballot, Millis, RecordKey, Register, Write};
+use crate::types::{Ballot, Millis, RecordKey, Register, RequestId, Write};
 use crate::wire::RequestError;
 
 /// How long this node's own rounds may take, in milliseconds.
@@ -19,6 +19,9 @@ pub(super) struct Job {
     pub(super) origin: Option<Origin>,
     pub(super) deadline: Millis,
     pub(super) kind: JobKind,
+    /// The first request that was sent after it was queued: only answers to this and later ones
+    /// tell what it may know.
+    pub(super) since: RequestId,
     /// Whether an `Accept` has left for it: it may take effect even if this proposer gives up.
     pub(super) uncertain: bool,
 }
@@ -43,6 +46,7 @@ impl Job {
             origin,
             deadline,
             kind,
+            since: RequestId(0),
             uncertain: false,
         }
     }
@@ -107,7 +111,14 @@ impl KeyState {
 
 impl Proposer {
     /// Queues a job for a client.
-    pub(super) fn enqueue(&mut self, now: Millis, key: RecordKey, job: Job, out: &mut Vec<Effect>) {
+    pub(super) fn enqueue(
+        &mut self,
+        now: Millis,
+        key: RecordKey,
+        mut job: Job,
+        out: &mut Vec<Effect>,
+    ) {
+        job.since = self.next_request;
         let state = self.keys.entry(key.clone()).or_insert_with(KeyState::new);
         if state.queue.len() >= KEY_QUEUE_MAX
             && let Some(origin) = job.origin

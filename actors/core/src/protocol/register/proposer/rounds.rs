@@ -71,8 +71,9 @@ impl Round {
 struct Current {
     register: Arc<Register>,
     accepted: Ballot,
-    /// Whether a majority was just seen to hold exactly this: then a read needs no `Accept`.
-    agreed: bool,
+    /// The request to which a majority answered that it holds exactly this, if one did: a read
+    /// that was queued before that request needs no `Accept`.
+    agreed_on: Option<RequestId>,
 }
 
 impl Proposer {
@@ -103,7 +104,7 @@ impl Proposer {
         let current = Current {
             register: ready.register,
             accepted: ready.accepted,
-            agreed: false,
+            agreed_on: None,
         };
         self.propose(now, key, ready.next, current, out);
     }
@@ -191,6 +192,7 @@ impl Proposer {
         }
         let highest = accepted.iter().copied().max().unwrap_or(Ballot::ZERO);
         let agreed = accepted.iter().all(|ballot| *ballot == highest);
+        let agreed_on = agreed.then_some(round.request);
         let floor_time = *floor_time;
         self.end_round(key);
         let known = self.keys.get(key).and_then(|state| state.known.clone());
@@ -213,7 +215,7 @@ impl Proposer {
             Current {
                 register,
                 accepted: highest,
-                agreed,
+                agreed_on,
             },
             out,
         );
@@ -235,7 +237,11 @@ impl Proposer {
             return self.begin(now, key, out);
         };
         let expired = expire(&current.register, ballot, now);
-        let mut agreed = current.agreed && expired.is_none();
+        // A majority may have answered before the job was asked: what came between, it must see.
+        let mut agreed = expired.is_none()
+            && current
+                .agreed_on
+                .is_some_and(|request| first.since <= request);
         let base = expired.map_or_else(|| current.register.clone(), Arc::new);
         let purge = first.kind == JobKind::Purge;
         let time = self.clock.tick(now);
@@ -271,8 +277,10 @@ impl Proposer {
         };
         let mut jobs = vec![(first, result)];
         // A purge needs every replica: reads do not wait for that.
-        if !purge {
-            self.take_readers(key, &register, &mut jobs);
+        // A value may have ended before it was put: then the readers' own round finds it gone.
+        if !purge && !register.is_expired(now) {
+            let before = current.agreed_on.filter(|_| agreed);
+            self.take_readers(key, &register, before, &mut jobs);
         }
         if agreed {
             self.finish_agreed(now, key, ballot, &current, jobs, out);
@@ -288,11 +296,13 @@ impl Proposer {
         }
     }
 
-    /// Gets that wait in the queue were asked before the `Accept` leaves: it answers them, too.
+    /// Gets that wait in the queue were asked before the `Accept` leaves: it answers them, too. If
+    /// none leaves, only those are answered that were queued before the request that was answered.
     fn take_readers(
         &mut self,
         key: &RecordKey,
         register: &Register,
+        before: Option<RequestId>,
         jobs: &mut Vec<(Job, Result<ClientReply, RequestError>)>,
     ) {
         let Some(state) = self.keys.get_mut(key) else {
@@ -303,8 +313,9 @@ impl Proposer {
         }
         let mut waiting = std::mem::take(&mut state.queue);
         for job in waiting.drain(..) {
+            let sees = before.is_none_or(|request| job.since <= request);
             match job.kind {
-                JobKind::Get { with_value } => {
+                JobKind::Get { with_value } if sees => {
                     jobs.push((job, Ok(ClientReply::Entry(entry(register, with_value)))));
                 }
                 _ => state.queue.push_back(job),

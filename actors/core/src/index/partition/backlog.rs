@@ -1,0 +1,133 @@
+//! Texts that wait for their vector.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::ModelId;
+use super::{EMBED_RETRY_MS, EMBED_RETRY_MS_MAX, EmbedTicket};
+use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_EMBEDS_IN_FLIGHT_MAX};
+use crate::types::{Ballot, Lseq, Millis, RecordKey, ShardId};
+
+/// One version of an entry whose vector is missing.
+#[derive(Clone, Debug)]
+pub(super) struct Missing {
+    pub(super) shard: ShardId,
+    pub(super) lseq: Lseq,
+    pub(super) vtag: Ballot,
+    pub(super) tags: Vec<String>,
+    pub(super) model: ModelId,
+    pub(super) text: String,
+    /// Not to be embedded before this: somebody else may send the vector.
+    pub(super) due: Millis,
+    pub(super) attempts: u32,
+    pub(super) ticket: Option<EmbedTicket>,
+}
+
+/// What became of a failed attempt.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// It will be tried again.
+    Again,
+    /// It was removed: it failed too often.
+    TooOften(Missing),
+    /// It was removed: it can never succeed.
+    Never(RecordKey, Missing),
+}
+
+/// Missing vectors by key, and in the order in which they are due.
+#[derive(Debug, Default)]
+pub(super) struct Backlog {
+    missing: BTreeMap<RecordKey, Missing>,
+    /// Those that are not being embedded.
+    due: BTreeSet<(Millis, Lseq, RecordKey)>,
+    in_flight: BTreeMap<EmbedTicket, RecordKey>,
+}
+
+impl Backlog {
+    pub(super) fn len(&self) -> usize {
+        self.missing.len()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// The version that waits for a key's vector.
+    pub(super) fn get(&self, key: &RecordKey) -> Option<&Missing> {
+        self.missing.get(key)
+    }
+
+    /// Adds a missing vector. The key must have none.
+    pub(super) fn insert(&mut self, key: RecordKey, missing: Missing) {
+        debug_assert!(
+            !self.missing.contains_key(&key),
+            "an older version must be removed first"
+        );
+        self.due.insert((missing.due, missing.lseq, key.clone()));
+        self.missing.insert(key, missing);
+    }
+
+    /// Removes a key's missing vector; an answer that is on its way will not be recognised.
+    pub(super) fn remove(&mut self, key: &RecordKey) -> Option<Missing> {
+        let missing = self.missing.remove(key)?;
+        match missing.ticket {
+            Some(ticket) => {
+                self.in_flight.remove(&ticket);
+            }
+            None => {
+                self.due.remove(&(missing.due, missing.lseq, key.clone()));
+            }
+        }
+        Some(missing)
+    }
+
+    /// When the next text is due, if it may be embedded then.
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        if self.in_flight.len() >= INDEX_EMBEDS_IN_FLIGHT_MAX {
+            return None;
+        }
+        self.due.first().map(|(due, _, _)| *due)
+    }
+
+    /// Takes the next text that is due and notes that it is being embedded.
+    pub(super) fn start(&mut self, now: Millis, ticket: EmbedTicket) -> Option<&Missing> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let (_, _, key) = self.due.pop_first()?;
+        self.in_flight.insert(ticket, key.clone());
+        let missing = self.missing.get_mut(&key)?;
+        missing.ticket = Some(ticket);
+        Some(missing)
+    }
+
+    /// Takes out the text that was embedded under this ticket.
+    pub(super) fn finish(&mut self, ticket: EmbedTicket) -> Option<(RecordKey, Missing)> {
+        let key = self.in_flight.remove(&ticket)?;
+        let missing = self.missing.remove(&key)?;
+        Some((key, missing))
+    }
+
+    /// Notes that an attempt failed. `None`: nobody waits for it any more.
+    pub(super) fn fail(
+        &mut self,
+        now: Millis,
+        ticket: EmbedTicket,
+        permanent: bool,
+    ) -> Option<Failed> {
+        let (key, mut missing) = self.finish(ticket)?;
+        if permanent {
+            return Some(Failed::Never(key, missing));
+        }
+        missing.attempts += 1;
+        if missing.attempts >= EMBED_ATTEMPTS_MAX {
+            return Some(Failed::TooOften(missing));
+        }
+        let pause = EMBED_RETRY_MS
+            .checked_shl(missing.attempts - 1)
+            .unwrap_or(EMBED_RETRY_MS_MAX);
+        missing.due = now.plus(pause.min(EMBED_RETRY_MS_MAX));
+        missing.ticket = None;
+        self.insert(key, missing);
+        Some(Failed::Again)
+    }
+}

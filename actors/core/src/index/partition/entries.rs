@@ -1,0 +1,302 @@
+//! What becomes of each entry: its words, and its vector from whoever has it first.
+
+use std::sync::Arc;
+
+use super::super::{
+    Embedding, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
+    NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
+};
+use super::backlog::{Failed, Missing};
+use super::space::NewVector;
+use super::{
+    Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
+    NAMESPACE_WAIT_MS, SHIP_WAIT_MS,
+};
+use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
+use crate::storage::Keyspace;
+use crate::types::{Lseq, Millis, NamespaceId, RecordKey, ShardId};
+
+impl IndexPartition {
+    pub(super) fn page(
+        &mut self,
+        now: Millis,
+        ticket: FeedTicket,
+        page: FeedPage,
+        lookup: &dyn IndexOptionsLookup,
+        out: &mut Vec<Effect>,
+    ) {
+        let shard = page.shard;
+        let Some(state) = self.shards.get_mut(&shard) else {
+            return;
+        };
+        let Some(asked) = state.outstanding.take_if(|asked| asked.ticket == ticket) else {
+            return;
+        };
+        let mut fed = page.upto.max(asked.after);
+        let mut more = page.entries.len() >= INDEX_FEED_PAGE_MAX;
+        let mut changes = Vec::new();
+        for entry in page
+            .entries
+            .into_iter()
+            .filter(|entry| entry.lseq > asked.after)
+        {
+            let before = Lseq(entry.lseq.0.saturating_sub(1));
+            match self.indexing(shard, entry.key.namespace, lookup) {
+                NamespaceIndexing::Indexed(options) => {
+                    self.entry(now, shard, entry, options, &mut changes);
+                }
+                NamespaceIndexing::Skipped => {}
+                NamespaceIndexing::NotYetKnown => {
+                    fed = before;
+                    more = true;
+                    if let Some(state) = self.shards.get_mut(&shard) {
+                        state.paused_until = Some(now.plus(NAMESPACE_WAIT_MS));
+                    }
+                    break;
+                }
+            }
+        }
+        if fed > asked.after || !changes.is_empty() {
+            self.commits.moved(now, changes.len());
+        }
+        if !changes.is_empty() {
+            out.push(Effect::ApplyText(changes));
+        }
+        if let Some(state) = self.shards.get_mut(&shard) {
+            if fed == asked.after && state.target > fed {
+                // The shard promised more than it gave: ask again, but do not insist.
+                state.paused_until.get_or_insert(now.plus(FEED_PAUSE_MS));
+            }
+            state.fed = fed;
+            state.more = more;
+        }
+    }
+
+    /// How a namespace is indexed. One that remains unknown for long is passed over, so that it
+    /// does not hold up the others.
+    fn indexing(
+        &mut self,
+        shard: ShardId,
+        namespace: NamespaceId,
+        lookup: &dyn IndexOptionsLookup,
+    ) -> NamespaceIndexing {
+        if namespace == NamespaceId::SYSTEM {
+            return NamespaceIndexing::Skipped;
+        }
+        let indexing = lookup.indexing(namespace);
+        if indexing != NamespaceIndexing::NotYetKnown {
+            return indexing;
+        }
+        let Some(state) = self.shards.get_mut(&shard) else {
+            return indexing;
+        };
+        if !self.unknown.contains(&namespace) {
+            state.unknown_namespace += 1;
+            if state.unknown_namespace <= NAMESPACE_TRIES_MAX {
+                return NamespaceIndexing::NotYetKnown;
+            }
+            state.unknown_namespace = 0;
+            if self.unknown.len() < NAMESPACES_MAX {
+                self.unknown.insert(namespace);
+            }
+        }
+        self.counts.unknown_namespace += 1;
+        NamespaceIndexing::Skipped
+    }
+
+    fn entry(
+        &mut self,
+        now: Millis,
+        shard: ShardId,
+        entry: FeedEntry,
+        options: IndexOptions,
+        changes: &mut Vec<TextChange>,
+    ) {
+        // Nobody needs the vector of an older version any more.
+        if let Some(older) = self.backlog.remove(&entry.key) {
+            self.end(older.shard, older.lseq);
+        }
+        let FeedEntry {
+            lseq,
+            key,
+            vtag,
+            value,
+            tags,
+            ..
+        } = entry;
+        let text = value.map(|value| {
+            IndexedText::from_entry(options.source, key.key.as_bytes(), value.as_ref())
+        });
+        let (words, meaning) = text.map_or_else(Default::default, |t| (t.words, t.meaning));
+        if options.text && !words.is_empty() {
+            let tags = tags.clone();
+            let document = TextDocument {
+                key: key.clone(),
+                shard,
+                vtag,
+                words,
+                tags,
+            };
+            changes.push(TextChange::Upsert(document));
+        } else if options.text {
+            changes.push(TextChange::Delete(key.clone()));
+        }
+        if !options.semantic {
+            return;
+        }
+        if meaning.is_empty() {
+            self.spaces.remove(&key);
+            self.writes
+                .remove(Keyspace::Vectors, vector_key(shard, &key));
+            return;
+        }
+        if self.spaces.vtag(&key, &options.model) == Some(vtag) {
+            return;
+        }
+        // The stored vector of the older version stays until it is replaced: the mark stands
+        // before this entry, which will come again if the new vector is not stored in time.
+        self.spaces.remove(&key);
+        let model = options.model;
+        let early = self.early.take(&key, vtag, &model);
+        let wait_ms = if vtag.member == self.config.me {
+            0
+        } else {
+            SHIP_WAIT_MS
+        };
+        let due = now.plus(wait_ms);
+        let missing = Missing {
+            shard,
+            lseq,
+            vtag,
+            tags,
+            model,
+            text: meaning,
+            due,
+            attempts: 0,
+            ticket: None,
+        };
+        match early {
+            Some(ship) => {
+                self.counts.received += 1;
+                self.begin(shard, lseq);
+                self.complete(&key, missing, &ship.vector);
+            }
+            None => {
+                self.begin(shard, lseq);
+                self.backlog.insert(key, missing);
+            }
+        }
+    }
+
+    pub(super) fn embedded(
+        &mut self,
+        now: Millis,
+        ticket: EmbedTicket,
+        result: Result<Arc<Embedding>, EmbedFailure>,
+        out: &mut Vec<Effect>,
+    ) {
+        match result {
+            Ok(vector) => {
+                let Some((key, missing)) = self.backlog.finish(ticket) else {
+                    return;
+                };
+                self.counts.embedded += 1;
+                if missing.vtag.member == self.config.me {
+                    out.push(Effect::Ship(VectorShip {
+                        shard: missing.shard,
+                        key: key.clone(),
+                        vtag: missing.vtag,
+                        model: missing.model.clone(),
+                        vector: (*vector).clone(),
+                    }));
+                }
+                self.complete(&key, missing, &vector);
+            }
+            Err(failure) => match self.backlog.fail(now, ticket, failure.permanent) {
+                None => {}
+                Some(Failed::Again) => self.counts.embed_retries += 1,
+                Some(Failed::Never(key, missing)) => {
+                    self.counts.embed_given_up += 1;
+                    // What is stored belongs to an older version.
+                    self.writes
+                        .remove(Keyspace::Vectors, vector_key(missing.shard, &key));
+                    self.end(missing.shard, missing.lseq);
+                }
+                Some(Failed::TooOften(missing)) => {
+                    self.counts.embed_given_up += 1;
+                    if let Some(state) = self.shards.get_mut(&missing.shard) {
+                        state.give_up(missing.lseq);
+                    }
+                }
+            },
+        }
+    }
+
+    pub(super) fn shipped(&mut self, ship: VectorShip) {
+        if !self.shards.contains_key(&ship.shard) {
+            return;
+        }
+        match self.backlog.get(&ship.key) {
+            Some(missing) if missing.vtag == ship.vtag && missing.model == ship.model => {
+                let Some(missing) = self.backlog.remove(&ship.key) else {
+                    return;
+                };
+                self.counts.received += 1;
+                self.complete(&ship.key, missing, &ship.vector);
+            }
+            Some(missing) if missing.vtag > ship.vtag => {}
+            _ if self
+                .spaces
+                .vtag(&ship.key, &ship.model)
+                .is_some_and(|vtag| vtag >= ship.vtag) => {}
+            _ => self.early.keep(ship),
+        }
+    }
+
+    /// A missing vector is there: it can be found and is stored.
+    fn complete(&mut self, key: &RecordKey, missing: Missing, vector: &Embedding) {
+        let Missing {
+            shard,
+            lseq,
+            vtag,
+            tags,
+            model,
+            ..
+        } = missing;
+        let new = NewVector {
+            key,
+            shard,
+            vtag,
+            model: &model,
+            tags: tags.clone(),
+            vector,
+        };
+        if self.spaces.upsert(new).is_ok() {
+            let place = vector_key(shard, key);
+            let stored = StoredVector {
+                vtag,
+                model,
+                tags,
+                vector: vector.clone(),
+            };
+            let sealed = stored.seal(&place);
+            self.writes.put(Keyspace::Vectors, place, sealed);
+        } else {
+            // Of another dimension than the model's other vectors: comparing them is in vain.
+            self.counts.embed_given_up += 1;
+        }
+        self.end(shard, lseq);
+    }
+
+    fn begin(&mut self, shard: ShardId, lseq: Lseq) {
+        if let Some(state) = self.shards.get_mut(&shard) {
+            state.begin(lseq);
+        }
+    }
+
+    fn end(&mut self, shard: ShardId, lseq: Lseq) {
+        if let Some(state) = self.shards.get_mut(&shard) {
+            state.end(lseq);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What an index partition is told and what it wants done.
+
+use std::sync::Arc;
+
+use super::super::{
+    Embedding, FeedPage, FeedRequest, ModelId, PartitionError, PartitionHits, PartitionQuery,
+    TextChange, TextHit, TextQuery, VectorShip,
+};
+use crate::storage::{RangePage, RangeQuery, WriteBatch};
+use crate::types::{Blob, Lseq, Millis, ShardId};
+
+/// Pairs a page with its request.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct FeedTicket(pub u64);
+/// Pairs a vector with its text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct EmbedTicket(pub u64);
+/// Pairs stored vectors with the request to load them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct LoadTicket(pub u64);
+/// Pairs an answer with its query; given by the shell, never twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct QueryTicket(pub u64);
+
+/// Why a text got no vector.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EmbedFailure {
+    /// Whether trying again is in vain.
+    pub permanent: bool,
+    /// For the log.
+    pub reason: Arc<str>,
+}
+
+/// What happened.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// This node has a replica of a shard of this partition. Idempotent.
+    Host(ShardId),
+    /// The full-text index is open.
+    TextOpened {
+        /// What was given to its last commit, if any.
+        watermark: Option<Blob>,
+        /// How many entries it holds.
+        documents: u64,
+    },
+    /// Answer to [`Effect::LoadVectors`].
+    VectorsLoaded {
+        /// From the effect.
+        ticket: LoadTicket,
+        /// Which shard's.
+        shard: ShardId,
+        /// What is stored.
+        page: RangePage,
+    },
+    /// A shard's change log goes at least this far.
+    Advance {
+        /// Which shard's.
+        shard: ShardId,
+        /// The highest learned position known.
+        learned: Lseq,
+    },
+    /// Answer to [`Effect::RequestFeed`].
+    Page {
+        /// From the effect.
+        ticket: FeedTicket,
+        /// The page.
+        page: FeedPage,
+    },
+    /// Answer to [`Effect::Embed`].
+    Embedded {
+        /// From the effect.
+        ticket: EmbedTicket,
+        /// The vector.
+        result: Result<Arc<Embedding>, EmbedFailure>,
+    },
+    /// Another replica sent a vector.
+    Shipped(VectorShip),
+    /// The full-text index has committed what [`Effect::CommitText`] asked for.
+    Committed {
+        /// How many entries it holds.
+        documents: u64,
+    },
+    /// Somebody searches.
+    Query {
+        /// For the answer.
+        ticket: QueryTicket,
+        /// The question.
+        query: PartitionQuery,
+    },
+    /// Answer to [`Effect::SearchText`].
+    TextFound {
+        /// From the effect.
+        ticket: QueryTicket,
+        /// The hits, best first.
+        result: Result<Vec<TextHit>, PartitionError>,
+    },
+    /// The time of an [`Effect::SetTimer`] has come.
+    Timer,
+}
+
+/// What is to be done, in order.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Read stored vectors.
+    LoadVectors {
+        /// For the answer.
+        ticket: LoadTicket,
+        /// Which shard's.
+        shard: ShardId,
+        /// What to read.
+        range: RangeQuery,
+    },
+    /// Ask a shard for its changes.
+    RequestFeed {
+        /// For the answer.
+        ticket: FeedTicket,
+        /// What to ask.
+        request: FeedRequest,
+    },
+    /// Have a text embedded.
+    Embed {
+        /// For the answer.
+        ticket: EmbedTicket,
+        /// By which model.
+        model: ModelId,
+        /// The text.
+        text: String,
+    },
+    /// Give a vector to the shard's other replicas. May be lost.
+    Ship(VectorShip),
+    /// Write, without waiting. A failure ends this life of the partition.
+    Store(WriteBatch),
+    /// Change the full-text index.
+    ApplyText(Vec<TextChange>),
+    /// Empty the full-text index.
+    ClearText,
+    /// Commit the full-text index with this watermark.
+    CommitText(Blob),
+    /// Search the full-text index.
+    SearchText {
+        /// For the answer.
+        ticket: QueryTicket,
+        /// The question.
+        query: TextQuery,
+    },
+    /// Answer a query.
+    Reply {
+        /// From the event.
+        ticket: QueryTicket,
+        /// The answer.
+        result: Result<PartitionHits, PartitionError>,
+    },
+    /// Send [`Event::Timer`] at this time, or soon after. Times set before stay set.
+    SetTimer(Millis),
+}

@@ -1,0 +1,162 @@
+//! The start: stored vectors are read and the marks found where the feed resumes.
+
+use super::super::{
+    StoredVector, TextMarks, VectorKey, parse_vector_key, seal_vector_mark, unseal_vector_mark,
+    vector_mark_key, vector_range,
+};
+use super::space::NewVector;
+use super::{Effect, IndexPartition, LoadTicket};
+use crate::limits::{INDEX_LOAD_ENTRIES, PAGE_BYTES_MAX};
+use crate::storage::{Keyspace, RangePage, RangeQuery};
+use crate::types::{Blob, Lseq, Millis, ShardId};
+
+impl IndexPartition {
+    pub(super) fn host(&mut self, shard: ShardId, out: &mut Vec<Effect>) {
+        if shard.is_system() || self.shards.contains_key(&shard) {
+            return;
+        }
+        self.shards.entry(shard).or_default().more = true;
+        let (from, to) = vector_range(shard);
+        self.load(shard, from, to, out);
+    }
+
+    fn load(
+        &mut self,
+        shard: ShardId,
+        from: bytes::Bytes,
+        to: bytes::Bytes,
+        out: &mut Vec<Effect>,
+    ) {
+        let ticket = LoadTicket(self.next_ticket());
+        let Some(state) = self.shards.get_mut(&shard) else {
+            return;
+        };
+        state.loading = Some(ticket);
+        let range = RangeQuery {
+            keyspace: Keyspace::Vectors,
+            from,
+            to,
+            limit_entries: INDEX_LOAD_ENTRIES,
+            limit_bytes: PAGE_BYTES_MAX,
+        };
+        out.push(Effect::LoadVectors {
+            ticket,
+            shard,
+            range,
+        });
+    }
+
+    pub(super) fn vectors_loaded(
+        &mut self,
+        ticket: LoadTicket,
+        shard: ShardId,
+        page: &RangePage,
+        out: &mut Vec<Effect>,
+    ) {
+        match self.shards.get_mut(&shard) {
+            Some(state) if state.loading == Some(ticket) => state.loading = None,
+            _ => return,
+        }
+        for (key, value) in &page.entries {
+            if !self.load_one(shard, key, value) {
+                self.discard(shard, key);
+            }
+        }
+        match page.entries.last() {
+            Some((last, _)) if page.more => {
+                // The smallest key that comes after the last one.
+                let from = [last, &[0_u8][..]].concat().into();
+                let (_, to) = vector_range(shard);
+                self.load(shard, from, to, out);
+            }
+            _ => self.start_feeding(shard),
+        }
+    }
+
+    /// Removes a damaged pair. Whose vector it was is unknown, so every entry must be looked at
+    /// again, and after a crash as well: the stored mark goes back in the same batch.
+    fn discard(&mut self, shard: ShardId, key: &bytes::Bytes) {
+        self.counts.damaged_vectors += 1;
+        let Some(state) = self.shards.get_mut(&shard) else {
+            return;
+        };
+        state.damaged = true;
+        self.writes.remove(Keyspace::Vectors, key.clone());
+        let (place, start) = (vector_mark_key(shard), seal_vector_mark(shard, Lseq(0)));
+        self.writes.put(Keyspace::Vectors, place, start);
+    }
+
+    /// Takes one stored pair. Returns whether it was sound.
+    fn load_one(&mut self, shard: ShardId, key: &[u8], value: &[u8]) -> bool {
+        match parse_vector_key(shard, key) {
+            Some(VectorKey::Mark) => {
+                let Ok(mark) = unseal_vector_mark(shard, value) else {
+                    return false;
+                };
+                if let Some(state) = self.shards.get_mut(&shard) {
+                    state.stored_mark = mark;
+                }
+                true
+            }
+            Some(VectorKey::Vector(record)) => {
+                let Ok(stored) = StoredVector::unseal(key, value) else {
+                    return false;
+                };
+                let new = NewVector {
+                    key: &record,
+                    shard,
+                    vtag: stored.vtag,
+                    model: &stored.model,
+                    tags: stored.tags,
+                    vector: &stored.vector,
+                };
+                self.spaces.upsert(new).is_ok()
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn text_opened(
+        &mut self,
+        now: Millis,
+        watermark: Option<&Blob>,
+        documents: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        self.counts.documents = documents;
+        let marks = watermark.and_then(|committed| TextMarks::unseal(committed).ok());
+        let marks = match marks {
+            Some(own) if own.member == self.config.me => own.marks,
+            // Marks of another member's change logs, or unreadable ones: begin anew.
+            _ => {
+                if documents > 0 {
+                    out.push(Effect::ClearText);
+                    self.commits.moved(now, 1);
+                }
+                Default::default()
+            }
+        };
+        self.text_marks = Some(marks);
+        let shards: Vec<ShardId> = self.shards.keys().copied().collect();
+        for shard in shards {
+            self.start_feeding(shard);
+        }
+    }
+
+    /// Begins to feed a shard once both its marks are known.
+    fn start_feeding(&mut self, shard: ShardId) {
+        let (Some(marks), Some(state)) = (&self.text_marks, self.shards.get_mut(&shard)) else {
+            return;
+        };
+        if state.feeding || state.loading.is_some() {
+            return;
+        }
+        if state.damaged {
+            state.stored_mark = Lseq(0);
+        }
+        let text_mark = marks.get(&shard).copied().unwrap_or_default();
+        state.text_mark = text_mark;
+        state.fed = text_mark.min(state.stored_mark);
+        state.feeding = true;
+    }
+}

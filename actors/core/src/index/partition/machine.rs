@@ -1,0 +1,327 @@
+//! The machine itself: what happens on each event, and what follows from the state after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::{FeedRequest, IndexOptionsLookup, TextMarks, seal_vector_mark, vector_mark_key};
+use super::backlog::Backlog;
+use super::commits::TextCommits;
+use super::early_ships::EarlyShips;
+use super::queries::OpenQueries;
+use super::shard::{Outstanding, ShardState};
+use super::space::Spaces;
+use super::{Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, VECTOR_MARK_STORE_MS};
+use crate::limits::{INDEX_FEED_PAGE_MAX, INDEX_PENDING_TEXTS_MAX};
+use crate::storage::{Keyspace, WriteBatch};
+use crate::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
+
+/// What an index partition is told when it is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartitionConfig {
+    /// This member: it embeds the versions that it made.
+    pub me: MemberId,
+}
+
+/// What an index partition holds and did since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct PartitionStats {
+    /// Shards.
+    pub shards: usize,
+    /// Entries that can be found by words.
+    pub documents: u64,
+    /// Entries that can be found by meaning.
+    pub vectors: usize,
+    /// Memory of the vectors, about.
+    pub vector_bytes: usize,
+    /// Texts whose vector is missing.
+    pub pending_embeddings: usize,
+    /// Those that are being embedded.
+    pub embeddings_in_flight: usize,
+    /// Vectors made here.
+    pub embedded: u64,
+    /// Vectors that other replicas sent.
+    pub received: u64,
+    /// Attempts that failed and are tried again.
+    pub embed_retries: u64,
+    /// Texts that the model refused, or failed too often.
+    pub embed_given_up: u64,
+    /// Stored vectors that were damaged and are made again.
+    pub damaged_vectors: u64,
+    /// Entries passed over because their namespace remained unknown.
+    pub unknown_namespace: u64,
+    /// The most changes that a shard is behind, by words or by meaning.
+    pub lag_changes: u64,
+    /// The longest time that a shard has been behind, in milliseconds.
+    pub lag_ms: u64,
+}
+
+/// The index of a part of a node's shards. See the module.
+#[derive(Debug)]
+pub struct IndexPartition {
+    pub(super) config: PartitionConfig,
+    pub(super) shards: BTreeMap<ShardId, ShardState>,
+    pub(super) spaces: Spaces,
+    pub(super) backlog: Backlog,
+    pub(super) early: EarlyShips,
+    pub(super) commits: TextCommits,
+    pub(super) queries: OpenQueries,
+    /// The text marks as last committed; `None` until the full-text index is open.
+    pub(super) text_marks: Option<BTreeMap<ShardId, Lseq>>,
+    /// Namespaces that remained unknown for so long that their entries are passed over.
+    pub(super) unknown: BTreeSet<NamespaceId>,
+    /// What the current step writes.
+    pub(super) writes: WriteBatch,
+    pub(super) counts: PartitionStats,
+    marks_moved_since: Option<Millis>,
+    /// The shard that was asked last: the next one is asked first.
+    last_asked: Option<ShardId>,
+    tickets: u64,
+    timer: Option<Millis>,
+}
+
+impl IndexPartition {
+    /// A partition without shards, whose full-text index is not open yet.
+    pub fn new(config: PartitionConfig) -> IndexPartition {
+        IndexPartition {
+            config,
+            shards: BTreeMap::new(),
+            spaces: Spaces::default(),
+            backlog: Backlog::default(),
+            early: EarlyShips::default(),
+            commits: TextCommits::default(),
+            queries: OpenQueries::default(),
+            text_marks: None,
+            unknown: BTreeSet::new(),
+            writes: WriteBatch::default(),
+            counts: PartitionStats::default(),
+            marks_moved_since: None,
+            last_asked: None,
+            tickets: 0,
+            timer: None,
+        }
+    }
+
+    /// Deals with one event. `lookup` tells how namespaces are indexed; effects are to be carried
+    /// out in order.
+    pub fn step(
+        &mut self,
+        now: Millis,
+        event: Event,
+        lookup: &dyn IndexOptionsLookup,
+        out: &mut Vec<Effect>,
+    ) {
+        match event {
+            Event::Host(shard) => self.host(shard, out),
+            Event::TextOpened {
+                watermark,
+                documents,
+            } => {
+                self.text_opened(now, watermark.as_ref(), documents, out);
+            }
+            Event::VectorsLoaded {
+                ticket,
+                shard,
+                page,
+            } => {
+                self.vectors_loaded(ticket, shard, &page, out);
+            }
+            Event::Advance { shard, learned } => {
+                if let Some(state) = self.shards.get_mut(&shard) {
+                    state.target = state.target.max(learned);
+                }
+            }
+            Event::Page { ticket, page } => self.page(now, ticket, page, lookup, out),
+            Event::Embedded { ticket, result } => self.embedded(now, ticket, result, out),
+            Event::Shipped(ship) => self.shipped(ship),
+            Event::Committed { documents } => self.committed(documents),
+            Event::Query { ticket, query } => self.query(now, ticket, query, lookup, out),
+            Event::TextFound { ticket, result } => self.text_found(now, ticket, result, out),
+            Event::Timer => self.timer = None,
+        }
+        self.pull(now, out);
+        self.start_embeddings(now, out);
+        self.commit(now, out);
+        self.store_marks(now);
+        self.note_lag(now);
+        if !self.writes.is_empty() {
+            out.push(Effect::Store(std::mem::take(&mut self.writes)));
+        }
+        self.set_timer(out);
+    }
+
+    /// What it holds and did.
+    pub fn stats(&self, now: Millis) -> PartitionStats {
+        let (vectors, vector_bytes) = self.spaces.size();
+        let mut stats = PartitionStats {
+            shards: self.shards.len(),
+            vectors,
+            vector_bytes,
+            pending_embeddings: self.backlog.len(),
+            embeddings_in_flight: self.backlog.in_flight(),
+            ..self.counts
+        };
+        for (shard, state) in &self.shards {
+            for lag in [state.text_lag(*shard, now), state.vector_lag(*shard, now)] {
+                stats.lag_changes = stats.lag_changes.max(lag.changes);
+                stats.lag_ms = stats.lag_ms.max(lag.behind_ms);
+            }
+        }
+        stats
+    }
+
+    pub(super) fn next_ticket(&mut self) -> u64 {
+        self.tickets += 1;
+        self.tickets
+    }
+
+    /// Asks shards for pages, in turn, while there is room for what they may hold.
+    fn pull(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        for state in self.shards.values_mut() {
+            state
+                .outstanding
+                .take_if(|asked| now >= asked.since.plus(FEED_TIMEOUT_MS));
+            state.paused_until.take_if(|until| now >= *until);
+        }
+        let on_their_way = self
+            .shards
+            .values()
+            .filter(|state| state.outstanding.is_some())
+            .count();
+        let mut expected = self.backlog.len() + on_their_way * INDEX_FEED_PAGE_MAX;
+        while expected + INDEX_FEED_PAGE_MAX <= INDEX_PENDING_TEXTS_MAX && !self.commits.is_full() {
+            let Some(shard) = self.next_to_ask() else {
+                return;
+            };
+            let ticket = FeedTicket(self.next_ticket());
+            let Some(state) = self.shards.get_mut(&shard) else {
+                return;
+            };
+            state.outstanding = Some(Outstanding {
+                ticket,
+                after: state.fed,
+                since: now,
+            });
+            let request = FeedRequest {
+                shard,
+                after: state.fed,
+                limit: INDEX_FEED_PAGE_MAX,
+            };
+            out.push(Effect::RequestFeed { ticket, request });
+            self.last_asked = Some(shard);
+            expected += INDEX_FEED_PAGE_MAX;
+        }
+    }
+
+    /// The first shard after the last one asked that has something to tell.
+    fn next_to_ask(&self) -> Option<ShardId> {
+        let wanting = self.shards.iter().filter(|(_, state)| state.wants_page());
+        let mut wanting = wanting.map(|(shard, _)| *shard).peekable();
+        let first = wanting.peek().copied();
+        wanting
+            .find(|shard| Some(*shard) > self.last_asked)
+            .or(first)
+    }
+
+    fn start_embeddings(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        while self.backlog.next_due().is_some_and(|due| due <= now) {
+            let ticket = EmbedTicket(self.next_ticket());
+            let Some(missing) = self.backlog.start(now, ticket) else {
+                return;
+            };
+            let (model, text) = (missing.model.clone(), missing.text.clone());
+            out.push(Effect::Embed {
+                ticket,
+                model,
+                text,
+            });
+        }
+    }
+
+    fn commit(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        let Some(committed) = &self.text_marks else {
+            return;
+        };
+        if self.commits.is_clean() {
+            // Nothing changed the text: what was fed can be found as far as it ever will.
+            for state in self.shards.values_mut().filter(|state| state.feeding) {
+                state.text_mark = state.text_mark.max(state.fed);
+            }
+        }
+        if self.commits.due().is_none_or(|due| due > now) {
+            return;
+        }
+        let mut marks = committed.clone();
+        let feeding = self.shards.iter().filter(|(_, state)| state.feeding);
+        marks.extend(feeding.map(|(shard, state)| (*shard, state.fed)));
+        self.commits.start(marks.clone());
+        out.push(Effect::CommitText(
+            TextMarks {
+                member: self.config.me,
+                marks,
+            }
+            .seal(),
+        ));
+    }
+
+    fn committed(&mut self, documents: u64) {
+        self.counts.documents = documents;
+        let marks = self.commits.finish();
+        for (shard, mark) in &marks {
+            if let Some(state) = self.shards.get_mut(shard) {
+                state.text_mark = state.text_mark.max(*mark);
+            }
+        }
+        self.text_marks = Some(marks);
+    }
+
+    /// Stores the vector marks that moved, all together and not too often.
+    fn store_marks(&mut self, now: Millis) {
+        let moved = |state: &ShardState| state.feeding && state.vector_mark() > state.stored_mark;
+        if !self.shards.values().any(moved) {
+            self.marks_moved_since = None;
+            return;
+        }
+        let since = *self.marks_moved_since.get_or_insert(now);
+        if now < since.plus(VECTOR_MARK_STORE_MS) {
+            return;
+        }
+        self.marks_moved_since = None;
+        for (shard, state) in self.shards.iter_mut().filter(|(_, state)| moved(state)) {
+            let mark = state.vector_mark();
+            state.stored_mark = mark;
+            let (key, value) = (vector_mark_key(*shard), seal_vector_mark(*shard, mark));
+            self.writes.put(Keyspace::Vectors, key, value);
+        }
+    }
+
+    fn note_lag(&mut self, now: Millis) {
+        for state in self.shards.values_mut() {
+            state.note_lag(now);
+        }
+    }
+
+    /// Sees to it that something happens when the next deadline comes.
+    fn set_timer(&mut self, out: &mut Vec<Effect>) {
+        let of_shards = self.shards.values().flat_map(|state| {
+            let timeout = state
+                .outstanding
+                .map(|asked| asked.since.plus(FEED_TIMEOUT_MS));
+            timeout.into_iter().chain(state.paused_until)
+        });
+        let marks = self
+            .marks_moved_since
+            .map(|since| since.plus(VECTOR_MARK_STORE_MS));
+        let commit = self.text_marks.as_ref().and_then(|_| self.commits.due());
+        let all = of_shards
+            .chain(marks)
+            .chain(commit)
+            .chain(self.backlog.next_due());
+        let Some(next) = all.min() else { return };
+        if self.timer.is_none_or(|set| next < set) {
+            self.timer = Some(next);
+            out.push(Effect::SetTimer(next));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

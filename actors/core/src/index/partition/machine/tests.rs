@@ -1,0 +1,6 @@
+//! The machine in a small world: shards with change logs, a disk, a full-text index, an embedder.
+
+mod queries;
+mod random;
+mod rules;
+mod world;

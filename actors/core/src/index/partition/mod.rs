@@ -1,0 +1,74 @@
+//! The state machine of one index partition: keeps full-text index and vectors of some shards up
+//! to date with what the shards learned, and searches them.
+//!
+//! # Input
+//!
+//! Each shard on this node has a change log of learned records. It says how far the log goes
+//! ([`Event::Advance`], a hint that may be lost), the partition pulls page after page
+//! ([`Effect::RequestFeed`], [`Event::Page`]) and deals with each entry; entries come again after
+//! a restart, and dealing with them again changes nothing. So the index never runs ahead of what
+//! is learned (invariant 10), and it may lag behind: hits are verified by whoever asked.
+//!
+//! # Watermarks
+//!
+//! Two per shard, both in terms of the change log. The *text mark* is committed together with the
+//! full-text index. The *vector mark* is stored next to the vectors and stands before the first
+//! entry whose vector is still missing. After a restart the feed resumes at the lower one; entries
+//! whose vector is there already cost nothing but the reading.
+//!
+//! # Embedding
+//!
+//! The member that made a version (its ballot names it) embeds it and ships the vector to the
+//! shard's other replicas. They wait [`SHIP_WAIT_MS`] and then compute it themselves, so a lost
+//! ship, or the death of its sender, costs work but no vector. A ship may come before the entry
+//! is learned here; it is kept for a while. Failures are tried again with growing pauses, a bounded
+//! number of times; a text that the model refuses is given up at once.
+//!
+//! # Bounds
+//!
+//! Texts that wait for their vector, changes that wait for a commit and pages on their way are
+//! bounded; at a bound the feed is not pulled, and the shards' logs hold what is to come.
+//!
+//! | event | from | if lost |
+//! |---|---|---|
+//! | `Host`, `TextOpened`, `VectorsLoaded` | shell, at start | the shard is not searched |
+//! | `Advance` | shard | the next one, or the next page, makes up for it |
+//! | `Page` | shard | asked again after [`FEED_TIMEOUT_MS`] |
+//! | `Embedded` | embedder | never lost while the node runs |
+//! | `Shipped` | another replica's partition | computed here |
+//! | `Committed` | full-text index | the shell restarts the partition on a failure |
+//! | `Query`, `TextFound` | ingress, full-text index | the coordinator asks another replica |
+//! | `Timer` | shell | nothing that waits goes on: the shell must not lose it |
+
+mod backlog;
+mod commits;
+mod early_ships;
+mod entries;
+mod event;
+mod loading;
+mod machine;
+mod queries;
+mod shard;
+mod space;
+
+pub use event::{Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket};
+pub use machine::{IndexPartition, PartitionConfig, PartitionStats};
+
+/// How long a replica waits for the vector that another one should ship.
+pub const SHIP_WAIT_MS: u64 = 2_000;
+/// After how long a page that did not come is asked for again.
+pub const FEED_TIMEOUT_MS: u64 = 5_000;
+/// Pause after a page that held less than was promised.
+pub const FEED_PAUSE_MS: u64 = 100;
+/// How long changes to the full-text index wait for others to be committed with.
+pub const TEXT_COMMIT_MS: u64 = 200;
+/// How long a text mark that moved without any change to the text waits to be committed.
+pub const TEXT_MARK_COMMIT_MS: u64 = 30_000;
+/// How long a vector mark that moved waits to be stored.
+pub const VECTOR_MARK_STORE_MS: u64 = 1_000;
+/// First pause before a failed embedding is tried again; it doubles each time.
+pub const EMBED_RETRY_MS: u64 = 250;
+/// Longest such pause.
+pub const EMBED_RETRY_MS_MAX: u64 = 30_000;
+/// Pause before a shard whose log names an unknown namespace is asked again.
+pub const NAMESPACE_WAIT_MS: u64 = 500;

@@ -1,0 +1,137 @@
+//! How far the index is in the change log of one shard.
+
+use std::collections::BTreeSet;
+
+use super::super::ShardLag;
+use super::{FeedTicket, LoadTicket};
+use crate::types::{Lseq, Millis, ShardId};
+
+/// What the partition knows about one shard. The caller decides; this keeps the books.
+#[derive(Debug, Default)]
+pub(super) struct ShardState {
+    /// While stored vectors are being read.
+    pub(super) loading: Option<LoadTicket>,
+    /// Whether feeding has begun: both marks are known.
+    pub(super) feeding: bool,
+    /// The vector mark as stored.
+    pub(super) stored_mark: Lseq,
+    /// A stored vector was damaged: all entries must be looked at again.
+    pub(super) damaged: bool,
+    /// The log goes at least this far.
+    pub(super) target: Lseq,
+    /// Entries up to here were dealt with, save those in `open`.
+    pub(super) fed: Lseq,
+    /// The log may go on beyond `fed`, whatever `target` says.
+    pub(super) more: bool,
+    pub(super) outstanding: Option<Outstanding>,
+    /// Not to be asked before this.
+    pub(super) paused_until: Option<Millis>,
+    /// How often an entry was found to be of a namespace that is not known yet.
+    pub(super) unknown_namespace: u32,
+    /// Entries whose vector is still missing.
+    open: BTreeSet<Lseq>,
+    /// The first entry whose vector was given up in this life, though another may succeed.
+    pinned: Option<Lseq>,
+    /// Searchable by words up to here.
+    pub(super) text_mark: Lseq,
+    text_behind_since: Option<Millis>,
+    vectors_behind_since: Option<Millis>,
+}
+
+/// A page that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Outstanding {
+    pub(super) ticket: FeedTicket,
+    pub(super) after: Lseq,
+    pub(super) since: Millis,
+}
+
+impl ShardState {
+    /// Whether there may be something to pull, and nothing forbids it.
+    pub(super) fn wants_page(&self) -> bool {
+        self.feeding
+            && self.outstanding.is_none()
+            && self.paused_until.is_none()
+            && (self.more || self.target > self.fed)
+    }
+
+    /// Begins a missing vector.
+    pub(super) fn begin(&mut self, lseq: Lseq) {
+        self.open.insert(lseq);
+    }
+
+    /// Ends a missing vector: it is stored, or nobody needs it any more.
+    pub(super) fn end(&mut self, lseq: Lseq) {
+        self.open.remove(&lseq);
+    }
+
+    /// Gives a vector up for this life.
+    pub(super) fn give_up(&mut self, lseq: Lseq) {
+        self.end(lseq);
+        self.pinned = Some(self.pinned.map_or(lseq, |pinned| pinned.min(lseq)));
+    }
+
+    /// All vectors up to here are stored.
+    pub(super) fn vector_mark(&self) -> Lseq {
+        let missing = self
+            .open
+            .first()
+            .copied()
+            .into_iter()
+            .chain(self.pinned)
+            .min();
+        missing.map_or(self.fed, |first| {
+            Lseq(first.0.saturating_sub(1)).min(self.fed)
+        })
+    }
+
+    /// Searchable by meaning up to here. What was given up does not count as lag: it would never
+    /// end.
+    fn searchable_vectors(&self) -> Lseq {
+        self.open.first().map_or(self.fed, |first| {
+            Lseq(first.0.saturating_sub(1)).min(self.fed)
+        })
+    }
+
+    /// Notes since when the index is behind.
+    pub(super) fn note_lag(&mut self, now: Millis) {
+        let target = self.target.max(self.fed);
+        let text_behind = target > self.text_mark;
+        let vectors_behind = target > self.searchable_vectors();
+        self.text_behind_since = text_behind.then(|| self.text_behind_since.unwrap_or(now));
+        self.vectors_behind_since =
+            vectors_behind.then(|| self.vectors_behind_since.unwrap_or(now));
+    }
+
+    /// How far searches by words are behind.
+    pub(super) fn text_lag(&self, shard: ShardId, now: Millis) -> ShardLag {
+        lag(
+            shard,
+            self.target.max(self.fed),
+            self.text_mark,
+            self.text_behind_since,
+            now,
+        )
+    }
+
+    /// How far searches by meaning are behind.
+    pub(super) fn vector_lag(&self, shard: ShardId, now: Millis) -> ShardLag {
+        let target = self.target.max(self.fed);
+        lag(
+            shard,
+            target,
+            self.searchable_vectors(),
+            self.vectors_behind_since,
+            now,
+        )
+    }
+}
+
+fn lag(shard: ShardId, target: Lseq, mark: Lseq, since: Option<Millis>, now: Millis) -> ShardLag {
+    let behind_ms = since.map_or(0, |since| now.since(since));
+    ShardLag {
+        shard,
+        changes: target.0.saturating_sub(mark.0),
+        behind_ms,
+    }
+}
