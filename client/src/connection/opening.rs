@@ -57,11 +57,7 @@ impl Connection {
             config.cluster.clone(),
             config.name.clone(),
         ));
-        let mut endpoint = EndpointConfig::new(
-            config.cluster.clone(),
-            config.cookie.clone(),
-            EndpointKind::Client,
-        );
+        let mut endpoint = EndpointConfig::new(config.cookie.clone(), EndpointKind::Client);
         endpoint.dial = config.seeds.clone();
         let endpoint = Endpoint::start(endpoint, switchboard.clone()).await?;
         let connection = Arc::new(Connection {
