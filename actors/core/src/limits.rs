@@ -172,6 +172,5 @@ const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);
 const _: () = assert!(INDEX_FEED_PAGE_MAX <= INDEX_PENDING_TEXTS_MAX);
 const _: () = assert!(SEARCH_FETCH_MAX * (KEY_BYTES_MAX + 64) < PACKET_BYTES_MAX);
 const _: () = assert!(2 * TOP_K_MAX + 16 <= SEARCH_FETCH_MAX);
-const _: () = assert!(
-    INDEX_PARTITIONS_DEFAULT as usize * INDEX_EMBEDS_IN_FLIGHT_MAX <= EMBED_TEXTS_MAX
-);
+const _: () =
+    assert!(INDEX_PARTITIONS_DEFAULT as usize * INDEX_EMBEDS_IN_FLIGHT_MAX <= EMBED_TEXTS_MAX);

@@ -2,6 +2,7 @@
 
 use bincode::{Decode, Encode};
 
+use super::search::{Search, SearchReply};
 use crate::types::{
     Ballot, Blob, ClusterConfig, Key, LogicalTime, MemberId, Millis, NamespaceId, NamespaceOptions,
     RecordKey, Write,
@@ -108,6 +109,8 @@ pub enum ClientRequest {
     Scan(Scan),
     /// See [`ScanShard`].
     ScanShard(ScanShard),
+    /// See [`Search`].
+    Search(Search),
     /// See [`GetConfig`].
     GetConfig(GetConfig),
     /// See [`OpenNamespace`].
@@ -236,6 +239,8 @@ pub enum ClientReply {
     Written(Written),
     /// To `Scan` and `ScanShard`.
     Page(ScanPage),
+    /// To `Search`.
+    Found(SearchReply),
     /// To `GetConfig` and `OpenNamespace`.
     Config(ClusterConfig),
     /// To `GetStatus`.
@@ -308,6 +313,7 @@ request!(Get => Entry, Option<Entry>);
 request!(Put => Written, Written);
 request!(Scan => Page, ScanPage);
 request!(ScanShard => Page, ScanPage);
+request!(Search => Found, SearchReply);
 request!(GetConfig => Config, ClusterConfig);
 request!(OpenNamespace => Config, ClusterConfig);
 request!(GetStatus => Status, NodeStatus);

@@ -5,8 +5,9 @@ use bincode::{Decode, Encode};
 use super::client::{ClientRequest, ClientResponse};
 use super::gossip::GossipMessage;
 use super::register::{RegisterReply, RegisterRequest};
+use crate::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip};
 use crate::storage::format::CODEC;
-use crate::types::{LogicalTime, MemberId, RequestId, SessionId};
+use crate::types::{LogicalTime, MemberId, RequestId, SessionId, ShardId};
 
 /// Where the answer to a client's request goes, also when another node carries it out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode)]
@@ -49,6 +50,16 @@ pub enum Frame {
     RegisterReply(RegisterReply),
     /// Member to member: liveness, versions, configuration.
     Gossip(GossipMessage),
+    /// Member to member: a search of some shards' indexes.
+    PartitionQuery(RequestId, PartitionQuery),
+    /// Member to member: what one partition found in these of the shards asked for.
+    PartitionHits(
+        RequestId,
+        Vec<ShardId>,
+        Result<PartitionHits, PartitionError>,
+    ),
+    /// Member to member: a vector, so that it is computed once for all replicas.
+    VectorShip(VectorShip),
 }
 
 /// Bytes that are not a frame of this release.

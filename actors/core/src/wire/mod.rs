@@ -4,6 +4,7 @@ mod client;
 mod frame;
 mod gossip;
 pub mod register;
+mod search;
 
 pub use client::{
     ClientReply, ClientRequest, ClientResponse, Entry, Get, GetConfig, GetStatus, NodeStatus,
@@ -12,3 +13,4 @@ pub use client::{
 };
 pub use frame::{Frame, FrameError, RequestEnvelope, ReturnAddress};
 pub use gossip::{GossipMessage, ShardSummary};
+pub use search::{Search, SearchHit, SearchMode, SearchReply};
