@@ -263,7 +263,8 @@ pub fn loopback_cookie(cluster: &str) -> String {
     format!("loopback-{cluster}")
 }
 
-fn is_loopback(address: &str) -> bool {
+/// Whether an address is one of this machine only.
+pub(crate) fn is_loopback(address: &str) -> bool {
     if let Ok(address) = address.parse::<SocketAddr>() {
         return address.ip().is_loopback();
     }

@@ -20,7 +20,8 @@ pub struct Ledger {
     majority: usize,
     held: BTreeMap<RecordKey, BTreeMap<Ballot, Held>>,
     versions: BTreeMap<(RecordKey, Ballot), WriteId>,
-    written: BTreeSet<WriteId>,
+    /// Writes that any disk accepted, and when their effect was chosen, if it was.
+    written: BTreeMap<WriteId, Option<u64>>,
 }
 
 impl Ledger {
@@ -30,20 +31,21 @@ impl Ledger {
             majority,
             held: BTreeMap::new(),
             versions: BTreeMap::new(),
-            written: BTreeSet::new(),
+            written: BTreeMap::new(),
         }
     }
 
-    /// Notes that a member durably accepted a register. Returns whether that made it chosen.
+    /// Notes that a member durably accepted a register, at a virtual time.
     pub fn accepted(
         &mut self,
+        now_us: u64,
         member: MemberId,
         key: &RecordKey,
         ballot: Ballot,
         register: &Arc<Register>,
-    ) -> bool {
+    ) {
         if ballot.is_zero() {
-            return false;
+            return;
         }
         let of_key = self.held.entry(key.clone()).or_default();
         let mut new = false;
@@ -59,10 +61,17 @@ impl Ledger {
             for recent in &register.recent {
                 self.versions
                     .insert((key.clone(), recent.ballot), recent.write);
-                self.written.insert(recent.write);
+                self.written.entry(recent.write).or_default();
             }
         }
-        became
+        if became {
+            for recent in &register.recent {
+                self.written
+                    .entry(recent.write)
+                    .or_default()
+                    .get_or_insert(now_us);
+            }
+        }
     }
 
     /// What was chosen of each key, in the order of ballots.
@@ -93,6 +102,11 @@ impl Ledger {
 
     /// Whether any disk ever held the effect of a write.
     pub fn appeared(&self, write: WriteId) -> bool {
-        self.written.contains(&write)
+        self.written.contains_key(&write)
+    }
+
+    /// When the effect of a write was chosen, in virtual microseconds; none if it never was.
+    pub fn effective_us(&self, write: WriteId) -> Option<u64> {
+        self.written.get(&write).copied().flatten()
     }
 }

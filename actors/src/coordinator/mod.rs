@@ -152,6 +152,10 @@ impl CoordinatorState {
                     Ok(ClientReply::Status(status)),
                 );
             }
+            ClientRequest::Search(_) => {
+                let error = RequestError::NotApplied("this node has no search index".into());
+                respond(&self.directory, &self.env, to, Err(error));
+            }
             ClientRequest::Get(_) | ClientRequest::Put(_) | ClientRequest::ScanShard(_) => {
                 let error = RequestError::Invalid("a replica carries this out".into());
                 respond(&self.directory, &self.env, to, Err(error));

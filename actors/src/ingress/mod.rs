@@ -112,6 +112,9 @@ impl Router {
                     answer(&self.directory, &self.env, to, response);
                 }
             }
+            Frame::PartitionQuery(..) | Frame::PartitionHits(..) | Frame::VectorShip(_) => {
+                debug!(%from, "dropped a frame for an index that this node does not have");
+            }
             Frame::Request(_) | Frame::Response(..) => {
                 debug!(%from, "dropped a client's frame from a member");
             }

@@ -7,7 +7,6 @@ use clap::Args;
 use engram_actors::supervisor::Stopped;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
-use tracing_subscriber::EnvFilter;
 
 use super::exit::Failure;
 use crate::config::{NodeConfig, Settings};
@@ -101,7 +100,7 @@ impl StartArguments {
 /// # Errors
 /// [`Failure`] if it cannot start, or ended because it must not go on.
 pub(super) fn run(arguments: StartArguments, hooks: Hooks) -> Result<(), Failure> {
-    log(arguments.log_json);
+    super::log::begin(arguments.log_json);
     let config = arguments.complete()?;
     let shown = toml::to_string(&config).map_err(Failure::other)?;
     info!("effective configuration:\n{shown}");
@@ -132,19 +131,4 @@ async fn serve(config: &NodeConfig, hooks: Hooks) -> Result<(), Failure> {
         Stopped::Asked => Ok(()),
         Stopped::Fatal(reason) => Err(Failure::other(reason)),
     }
-}
-
-fn log(json: bool) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,ractor=error,ractor_cluster=error,tantivy=warn"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    // A second subscriber cannot be set; the first one stays.
-    let _ = if json {
-        builder.json().try_init()
-    } else {
-        builder.try_init()
-    };
 }

@@ -1,6 +1,7 @@
 //! Each key behaves like one register (Herlihy and Wing 1990), checked with `porcupine-rs`.
 //!
-//! A write whose outcome is unknown has no return time. A value with a time to live may turn into
+//! A write whose outcome its client does not know returned, for all others, when its effect was
+//! chosen: the simulation knows when. If it never was, the write did not happen. A value with a time to live may turn into
 //! nothing at any moment once some node's clock has passed its end: so the model's state is the
 //! set of registers that are possible (a determinised automaton).
 
@@ -130,8 +131,8 @@ fn changed(cell: Option<Cell>, id: WriteId, change: Change) -> Option<Cell> {
 pub struct Context<'a> {
     /// The write that made a version.
     pub writer: &'a dyn Fn(&RecordKey, Ballot) -> Option<WriteId>,
-    /// Whether any disk ever held the effect of a write: if not, it had none.
-    pub appeared: &'a dyn Fn(WriteId) -> bool,
+    /// When the effect of a write was chosen, in virtual microseconds, if it ever was.
+    pub effective_us: &'a dyn Fn(WriteId) -> Option<u64>,
     /// The nodes' clocks at virtual time 0.
     pub epoch_ms: u64,
     /// Clocks are within this of true time.
@@ -196,14 +197,14 @@ fn steps(
     };
     let mut steps = Vec::new();
     match operation.action {
-        Action::Get(None) => steps.push((Step::Saw(None), true)),
+        Action::Get(None) => steps.push((Step::Saw(None), operation.return_us)),
         Action::Get(Some(seen)) => {
             let cell = Cell {
                 put: seen.put,
                 version: writer(seen.version)?,
                 expires_at: seen.expires_at,
             };
-            steps.push((Step::Saw(Some(cell)), true));
+            steps.push((Step::Saw(Some(cell)), operation.return_us));
         }
         Action::Write {
             id,
@@ -218,55 +219,50 @@ fn steps(
                 (Condition::Present, _) => Expected::Something,
                 (Condition::Version(version), _) => Expected::Version(writer(version)?),
             };
-            let perhaps = (Step::Perhaps(id, change, expected), false);
+            let perhaps = (context.effective_us)(id)
+                .map(|at_us| (Step::Perhaps(id, change, expected), at_us));
             match outcome {
                 Outcome::Written { version, found } => {
                     if writer(version)? != id {
                         let story = format!("{id:?} was told the version {version} of another");
                         return Err(Violation::new(Property::Linearizable, story));
                     }
-                    steps.push((Step::Applied(id, change, expected, found), true));
+                    let applied = Step::Applied(id, change, expected, found);
+                    steps.push((applied, operation.return_us));
                 }
                 Outcome::Conflict {
                     current,
                     copies_left,
                 } => {
                     let current = current.map(writer).transpose()?;
-                    steps.push((Step::Refused(expected, current), true));
-                    if copies_left && (context.appeared)(id) {
-                        steps.push(perhaps);
-                    }
+                    steps.push((Step::Refused(expected, current), operation.return_us));
+                    steps.extend(perhaps.filter(|_| copies_left));
                 }
-                Outcome::Unknown if (context.appeared)(id) => steps.push(perhaps),
-                Outcome::Unknown | Outcome::Refused => {}
+                Outcome::Unknown => steps.extend(perhaps),
+                Outcome::Refused => {}
             }
         }
     }
     Ok(steps
         .into_iter()
-        .map(|(step, returned)| timed(operation, step, returned, context))
+        .map(|(step, return_us)| timed(operation, step, return_us, context))
         .collect())
 }
 
 fn timed(
     operation: &Operation,
     step: Step,
-    returned: bool,
+    return_us: u64,
     context: &Context<'_>,
 ) -> porcupine_rs::Operation<KeyModel> {
     let clock = |us: u64| context.epoch_ms.saturating_add(us / 1000);
     let time = |us: u64| i64::try_from(us.saturating_mul(2)).unwrap_or(i64::MAX / 2);
     let earliest = Millis(clock(operation.call_us).saturating_sub(context.skew_ms));
-    let (latest, return_time) = if returned {
-        let latest = clock(operation.return_us).saturating_add(1 + context.skew_ms);
-        (Millis(latest), time(operation.return_us) + 1)
-    } else {
-        (Millis(u64::MAX), i64::MAX / 2)
-    };
+    let latest = Millis(clock(return_us).saturating_add(1 + context.skew_ms));
     porcupine_rs::Operation {
         client_id: Some(operation.client),
         call_time: time(operation.call_us),
-        return_time,
+        return_time: time(return_us.max(operation.call_us)) + 1,
         op: Timed {
             step,
             earliest,
@@ -335,7 +331,7 @@ mod tests {
     fn verdict(history: &[Operation]) -> bool {
         let context = Context {
             writer: &|_, version| Some(id(version.n)),
-            appeared: &|_| true,
+            effective_us: &|write| Some(write.sequence * 25_000),
             epoch_ms: 0,
             skew_ms: 5,
         };
@@ -375,13 +371,15 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_write_may_take_effect_late_or_never() {
+    fn an_unknown_write_may_take_effect_until_it_is_chosen() {
+        // It is chosen at 25; the reads are at 10, 20 and 30.
         let unknown = operation(0, 1, put(1, Condition::Any, Outcome::Unknown, None));
         for (reads, fine) in [
-            (vec![0, 1], true),
-            (vec![1, 1], true),
-            (vec![0, 0], true),
-            (vec![1, 0], false),
+            (vec![0, 1, 1], true),
+            (vec![1, 1, 1], true),
+            (vec![0, 0, 1], true),
+            (vec![1, 0, 1], false),
+            (vec![0, 0, 0], false),
         ] {
             let mut history = vec![unknown.clone()];
             for (at, n) in reads.iter().enumerate() {

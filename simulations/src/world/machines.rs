@@ -2,7 +2,7 @@
 
 use engram_core::protocol::register::acceptor::{self, Effect as AcceptorEffect};
 use engram_core::protocol::register::proposer::{self, Effect as ProposerEffect, Origin};
-use engram_core::types::MemberId;
+use engram_core::types::{MemberId, Millis};
 use engram_core::wire::register::{RegisterReply, ReplyBody, RequestBody};
 
 use super::{Happening, LocalEvent, Message, World};
@@ -64,6 +64,7 @@ impl World {
                 self.step_acceptor(node, acceptor::Event::Tick { rank });
                 self.later(node, acceptor::TICK_MS * 1000, LocalEvent::Tick);
             }
+            LocalEvent::Timer { due_us } => self.timer(node, due_us),
             LocalEvent::IndexAsks => self.index_asks(node),
             LocalEvent::IndexFed(page) => self.index_fed(node, &page),
         }
@@ -178,11 +179,28 @@ impl World {
                     self.answer_leaves(node, ask, time, result);
                 }
             }
-            ProposerEffect::SetTimer(at) => {
-                let delay_us = self.until_clock_us(node, at);
-                let timer = LocalEvent::Proposer(proposer::Event::Timer);
-                self.later(node, delay_us, timer);
-            }
+            ProposerEffect::SetTimer(at) => self.set_timer(node, at),
+        }
+    }
+
+    /// Only the earliest timer counts.
+    fn set_timer(&mut self, node: usize, at: Millis) {
+        let delay_us = self.until_clock_us(node, at);
+        let due_us = self.now_us + delay_us;
+        let Some(machines) = &mut self.node_mut(node).machines else {
+            return;
+        };
+        if machines.timer_us.is_none_or(|armed_us| due_us < armed_us) {
+            machines.timer_us = Some(due_us);
+            self.later(node, delay_us, LocalEvent::Timer { due_us });
+        }
+    }
+
+    fn timer(&mut self, node: usize, due_us: u64) {
+        let machines = self.node_mut(node).machines.as_mut();
+        if let Some(machines) = machines.filter(|machines| machines.timer_us == Some(due_us)) {
+            machines.timer_us = None;
+            self.step_proposer(node, proposer::Event::Timer);
         }
     }
 

@@ -111,6 +111,10 @@ enum LocalEvent {
     /// The disk looks at a range.
     Range(IoId, RangeQuery),
     Tick,
+    /// The proposer's timer, unless an earlier one replaced it.
+    Timer {
+        due_us: u64,
+    },
     /// The index asks for the next page.
     IndexAsks,
     IndexFed(acceptor::FeedPage),

@@ -47,6 +47,8 @@ pub(super) struct Machines {
     pub(super) acceptor: Acceptor,
     pub(super) proposer: Proposer,
     pub(super) answers: Answers,
+    /// When the proposer's timer is due, in virtual microseconds.
+    pub(super) timer_us: Option<u64>,
     pub(super) index_asking: bool,
     pub(super) index_target: u64,
 }
@@ -138,6 +140,7 @@ impl World {
                 seed,
             }),
             answers: Answers::default(),
+            timer_us: None,
             index_asking: false,
             index_target: 0,
         });
@@ -269,8 +272,9 @@ impl World {
                     {
                         self.saw_register(&key, record.accepted, &record.register);
                         let accepted = record.accepted;
+                        let (now_us, register) = (self.now_us, &record.register);
                         self.ledger
-                            .accepted(member, &key, accepted, &record.register);
+                            .accepted(now_us, member, &key, accepted, register);
                     }
                 }
                 WriteOp::Remove {

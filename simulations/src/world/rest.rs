@@ -149,10 +149,10 @@ impl World {
         self.check(chain);
         let ledger = &self.ledger;
         // A blind retry has other ids, of which its client knows nothing.
-        let appeared = |id: WriteId| {
-            (0..8).any(|retry| {
-                let client = id.client + (retry << 32);
-                ledger.appeared(WriteId { client, ..id })
+        let retries = |id: WriteId| {
+            (0..8).map(move |retry| WriteId {
+                client: id.client + (retry << 32),
+                ..id
             })
         };
         let refused = self
@@ -163,12 +163,12 @@ impl World {
                     id,
                     outcome: Outcome::Refused,
                     ..
-                } => at_most_once::refused(id, appeared(id)),
+                } => at_most_once::refused(id, retries(id).any(|id| ledger.appeared(id))),
                 _ => Ok(()),
             });
         let context = linearizability::Context {
             writer: &|key, version| ledger.writer(key, version).map(original),
-            appeared: &appeared,
+            effective_us: &|id| retries(id).filter_map(|id| ledger.effective_us(id)).min(),
             epoch_ms: EPOCH_MS,
             skew_ms: self.profile.skew_ms,
         };

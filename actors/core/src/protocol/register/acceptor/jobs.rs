@@ -257,7 +257,7 @@ impl Acceptor {
         };
         let mut written = IoId(0);
         if ballot == accepted {
-            self.log.forget(key);
+            self.held_by_two(key, ballot);
         } else if ballot > accepted && ballot >= promise && ballot > floor {
             let record = Record {
                 promise: promise.max(ballot),
@@ -266,15 +266,19 @@ impl Acceptor {
                 lseq: Lseq(0),
             };
             written = self.write(now, key, own, record, Position::Next, out);
-            // Two replicas hold the same ballot now. That is a majority of up to three.
-            if self.options.members.len() <= 3 {
-                self.log.forget(key);
-            }
+            self.held_by_two(key, ballot);
         } else if ballot > accepted && ballot > floor {
             // A higher promise refuses it: a round of our own settles what is chosen.
             out.push(Effect::Settle(key.clone()));
         }
         self.installed(from, written);
+    }
+
+    /// This replica and another have accepted the same ballot: a majority of up to three.
+    pub(super) fn held_by_two(&mut self, key: &RecordKey, ballot: Ballot) {
+        if self.options.members.len() <= 3 {
+            self.log.chosen(key, ballot);
+        }
     }
 
     fn refused_below(&self, record: Option<&Record>) -> Ballot {

@@ -57,6 +57,13 @@ impl ChangeLog {
         }
     }
 
+    /// Notes that a ballot of a key was chosen: the key no longer waits, unless for a later one.
+    pub(super) fn chosen(&mut self, key: &RecordKey, ballot: Ballot) {
+        if self.waiting(key).is_some_and(|waiting| waiting <= ballot) {
+            self.forget(key);
+        }
+    }
+
     /// The ballot that waits to be learned for a key.
     pub(super) fn waiting(&self, key: &RecordKey) -> Option<Ballot> {
         self.by_key.get(key).map(|unlearned| unlearned.ballot)

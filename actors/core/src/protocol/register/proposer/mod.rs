@@ -128,7 +128,8 @@ pub enum Effect {
         /// What.
         result: Result<ClientReply, RequestError>,
     },
-    /// Report [`Event::Timer`] at this time. Only the earliest one asked for counts.
+    /// Report [`Event::Timer`] at this time. Only the earliest one asked for since the last
+    /// [`Event::Timer`] counts.
     SetTimer(Millis),
 }
 
@@ -419,8 +420,9 @@ impl Proposer {
     }
 
     fn timer(&mut self, now: Millis, out: &mut Vec<Effect>) {
-        if self.timer.is_some_and(|armed| armed > now) {
-            return;
+        if let Some(armed) = self.timer.filter(|armed| *armed > now) {
+            // The clock was set back meanwhile: the operations are still due.
+            return out.push(Effect::SetTimer(armed));
         }
         self.timer = None;
         if self

@@ -1,0 +1,238 @@
+//! `engram namespace` and `engram clear`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use engram_client::{Client, IndexSource, NamespaceOptions};
+use serde_json::{Value, json};
+
+use super::connect::{ConnectionArguments, existing};
+use super::exit::Failure;
+use super::output::{OutputArguments, show_count};
+
+/// Arguments of `namespace`.
+#[derive(Debug, Args)]
+pub(super) struct NamespaceArguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Create a namespace; what is chosen here is fixed then. If it exists with the same options,
+    /// nothing happens.
+    Create {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        options: OptionArguments,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// List all namespaces.
+    List {
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Show the options of a namespace, and how many keys it has.
+    Describe {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+#[derive(Debug, Args)]
+struct OptionArguments {
+    /// What of an entry can be searched.
+    #[arg(long, value_enum, default_value_t = Source::Both)]
+    source: Source,
+    /// Do not search it by words.
+    #[arg(long)]
+    no_text: bool,
+    /// Do not search it by meaning.
+    #[arg(long)]
+    no_semantic: bool,
+    /// The model that turns its texts into vectors.
+    #[arg(long, value_name = "NAME", default_value = "builtin")]
+    embedder: String,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Source {
+    /// The words of the key.
+    Key,
+    /// The text of the value.
+    Value,
+    /// Both.
+    Both,
+}
+
+impl OptionArguments {
+    fn options(self) -> NamespaceOptions {
+        NamespaceOptions {
+            source: match self.source {
+                Source::Key => IndexSource::Key,
+                Source::Value => IndexSource::Value,
+                Source::Both => IndexSource::Both,
+            },
+            text: !self.no_text,
+            semantic: !self.no_semantic,
+            embedder: self.embedder,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    #[command(flatten)]
+    output: OutputArguments,
+    #[command(flatten)]
+    connection: ConnectionArguments,
+}
+
+/// Creates, lists or describes namespaces.
+///
+/// # Errors
+/// [`Failure`].
+pub(super) fn run(arguments: NamespaceArguments) -> Result<(), Failure> {
+    match arguments.action {
+        Action::Create {
+            name,
+            options,
+            common,
+        } => create(&name, options.options(), &common),
+        Action::List { common } => list(&common),
+        Action::Describe { name, common } => describe(&name, &common),
+    }
+}
+
+fn create(name: &str, options: NamespaceOptions, common: &Common) -> Result<(), Failure> {
+    common.connection.run(async |client: &Client| {
+        let mut output = common.output.open();
+        client.create_namespace(name, options.clone()).await?;
+        let text = format!("namespace {name} is there");
+        output.either(&document(name, &options), text)?;
+        output.flush()
+    })
+}
+
+fn list(common: &Common) -> Result<(), Failure> {
+    common.connection.run(async |client: &Client| {
+        let mut output = common.output.open();
+        let mut namespaces = client.namespaces().await?;
+        namespaces.sort_by(|a, b| a.name.cmp(&b.name));
+        if output.json {
+            for namespace in &namespaces {
+                output.json(&document(&namespace.name, &namespace.options))?;
+            }
+            return output.flush();
+        }
+        let heads = ["NAMESPACE", "SEARCHED", "BY WORDS", "BY MEANING"];
+        let mut table = output.new_table(&heads, &[]);
+        for namespace in namespaces {
+            let options = &namespace.options;
+            let meaning = if options.semantic {
+                options.embedder.as_str()
+            } else {
+                "no"
+            };
+            let words = if options.text { "yes" } else { "no" };
+            table.add_row(vec![
+                &namespace.name,
+                source_name(options.source),
+                words,
+                meaning,
+            ]);
+        }
+        output.table(&table)?;
+        output.flush()
+    })
+}
+
+fn describe(name: &str, common: &Common) -> Result<(), Failure> {
+    common.connection.run(async |client: &Client| {
+        let mut output = common.output.open();
+        let namespace = existing(client, name).await?;
+        let keys = namespace.count("").await?;
+        let found = client
+            .namespaces()
+            .await?
+            .into_iter()
+            .find(|n| n.name == name);
+        let options = found
+            .ok_or_else(|| Failure::no_such_namespace(name))?
+            .options;
+        if output.json {
+            let mut document = document(name, &options);
+            if let Some(document) = document.as_object_mut() {
+                document.insert("keys".into(), json!(keys));
+            }
+            output.json(&document)?;
+            return output.flush();
+        }
+        let words = if options.text { "yes" } else { "no" };
+        let meaning = if options.semantic {
+            options.embedder.as_str()
+        } else {
+            "no"
+        };
+        let rows = [
+            ("namespace", name),
+            ("keys", &show_count(keys)),
+            ("searched", source_name(options.source)),
+            ("by words", words),
+            ("by meaning", meaning),
+        ];
+        for (name, text) in rows {
+            let name = output.paint.dim(format_args!("{name:<10}"));
+            output.line(format_args!("{name} {text}"))?;
+        }
+        output.flush()
+    })
+}
+
+fn source_name(source: IndexSource) -> &'static str {
+    match source {
+        IndexSource::Key => "key",
+        IndexSource::Value => "value",
+        IndexSource::Both => "both",
+    }
+}
+
+fn document(name: &str, options: &NamespaceOptions) -> Value {
+    json!({
+        "namespace": name,
+        "source": source_name(options.source),
+        "text": options.text,
+        "semantic": options.semantic,
+        "embedder": options.embedder,
+    })
+}
+
+/// Arguments of `clear`.
+#[derive(Debug, Args)]
+pub(super) struct ClearArguments {
+    /// The namespace to empty.
+    #[arg(value_name = "NAMESPACE")]
+    name: String,
+    /// Yes, delete all its keys.
+    #[arg(long, required = true)]
+    yes: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Deletes all keys of a namespace.
+///
+/// # Errors
+/// [`Failure`]; part of the keys may be deleted then.
+pub(super) fn clear(arguments: &ClearArguments) -> Result<(), Failure> {
+    let common = &arguments.common;
+    common.connection.run(async |client: &Client| {
+        let mut output = common.output.open();
+        let count = existing(client, &arguments.name).await?.clear().await?;
+        let text = format!("deleted {}", show_count(count));
+        output.either(&json!({ "deleted": count }), text)?;
+        output.flush()
+    })
+}
