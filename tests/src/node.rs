@@ -15,6 +15,8 @@ use crate::waiting;
 const START_DEADLINE: Duration = Duration::from_secs(60);
 /// How long an orderly end may take.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a message may take to come to a log.
+const LOG_DEADLINE: Duration = Duration::from_secs(30);
 /// How much of a log is shown.
 const LOG_TAIL_LINES: usize = 150;
 
@@ -246,6 +248,21 @@ impl Node {
     /// All that the node ever logged.
     pub fn log(&self) -> String {
         read_log(&self.log)
+    }
+
+    /// Waits until the log has a line with all of these words.
+    ///
+    /// # Errors
+    /// If no such line comes.
+    pub async fn until_logged(&self, words: &[&str]) -> Result<()> {
+        let what = format!("{words:?} in the log of {}", self.settings.name);
+        waiting::until(&what, LOG_DEADLINE, || async {
+            let log = self.log();
+            let mut lines = log.lines();
+            let found = lines.any(|line| words.iter().all(|word| line.contains(word)));
+            found.then_some(()).ok_or_else(|| self.log_tail())
+        })
+        .await
     }
 
     /// The end of the log.
