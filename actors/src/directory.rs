@@ -4,7 +4,7 @@
 //! message for a shard that is just being respawned is dropped, as if the network had lost it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use engram_core::placement::shard_of;
 use engram_core::protocol::membership::Identity;
@@ -14,6 +14,7 @@ use ractor::ActorRef;
 
 use crate::coordinator::CoordinatorMessage;
 use crate::gossip::GossipActorMessage;
+use crate::index_partition::NodeIndex;
 use crate::replicator::ReplicatorMessage;
 use crate::shard::ShardMessage;
 
@@ -25,9 +26,6 @@ pub struct LocalShard {
     /// Its proposer.
     pub replicator: ActorRef<ReplicatorMessage>,
 }
-
-/// Told by a shard that learned changes reach below a position of its log.
-pub type AdvanceListener = Arc<dyn Fn(ShardId, engram_core::types::Lseq) + Send + Sync>;
 
 /// Shared by all actors of one node.
 pub struct Directory {
@@ -44,7 +42,7 @@ pub struct Directory {
     seen: Mutex<BTreeMap<MemberId, Lsn>>,
     gossip: RwLock<Option<ActorRef<GossipActorMessage>>>,
     coordinator: RwLock<Option<ActorRef<CoordinatorMessage>>>,
-    advance: RwLock<Option<AdvanceListener>>,
+    index: OnceLock<Arc<NodeIndex>>,
     shard_status: Mutex<BTreeMap<ShardId, ShardReport>>,
     partition_status: Mutex<BTreeMap<u16, PartitionStatus>>,
     waiting_for: RwLock<Option<String>>,
@@ -108,7 +106,7 @@ impl Directory {
             seen: Mutex::default(),
             gossip: RwLock::default(),
             coordinator: RwLock::default(),
-            advance: RwLock::default(),
+            index: OnceLock::new(),
             shard_status: Mutex::default(),
             partition_status: Mutex::default(),
             waiting_for: RwLock::new(Some("starting".into())),
@@ -209,14 +207,15 @@ impl Directory {
         *write!(self.coordinator) = Some(coordinator);
     }
 
-    /// Who is told about learned changes.
-    pub fn advance_listener(&self) -> Option<AdvanceListener> {
-        read!(self.advance).clone()
+    /// The node's index partitions; none if it has none.
+    pub fn index(&self) -> Option<Arc<NodeIndex>> {
+        self.index.get().cloned()
     }
 
-    /// Sets who is told about learned changes.
-    pub fn set_advance_listener(&self, listener: AdvanceListener) {
-        *write!(self.advance) = Some(listener);
+    /// Sets the node's index partitions, once.
+    pub fn set_index(&self, index: Arc<NodeIndex>) {
+        // A second set would leave the first one's users behind: the first one stays.
+        let _ = self.index.set(index);
     }
 
     /// What the local replicas last reported.

@@ -1,9 +1,12 @@
 //! A running node: everything wired together.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engram_actors::directory::Directory;
+use engram_actors::embedder::QueuedEmbedder;
 use engram_actors::env::{Clock, Entropy, Env, Store, Transport};
+use engram_actors::index_partition::{NodeIndex, NodeIndexArguments, TextIndex};
 use engram_actors::ingress::Router;
 use engram_actors::storage::{Engine, GroupCommitConfig, GroupCommitStore};
 use engram_actors::supervisor::{NodeArguments, NodeMessage, NodeOptions, NodeSupervisor, Stopped};
@@ -18,7 +21,9 @@ use tracing::{info, warn};
 
 use crate::config::NodeConfig;
 use crate::data_dir::{DataDir, DataDirError, Expected};
+use crate::embedder::BuiltinModel;
 use crate::store::{FjallEngine, FjallOptions};
+use crate::text_index::TantivyTextIndex;
 use crate::transport::{ClusterTransport, NodeHandler};
 use crate::world::{SystemClock, SystemEntropy};
 
@@ -40,6 +45,9 @@ pub enum StartError {
     /// The network cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The full-text index cannot start.
+    #[error("the full-text index did not start: {0}")]
+    Text(std::io::Error),
     /// The actors did not start.
     #[error("the node's actors did not start: {0}")]
     Actors(#[from] ractor::SpawnErr),
@@ -132,6 +140,8 @@ impl Node {
             directory.set_config(Arc::new(config.clone()));
         }
 
+        directory.set_index(Arc::new(open_index(config, &directory, &env)?));
+
         let arguments = NodeArguments {
             options: NodeOptions {
                 expected: config.bootstrap_expect,
@@ -205,6 +215,24 @@ impl Node {
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
         why
     }
+}
+
+/// One full-text index a partition, in the data directory; and the models that this node has.
+fn open_index(
+    config: &NodeConfig,
+    directory: &Arc<Directory>,
+    env: &Env,
+) -> Result<NodeIndex, StartError> {
+    let mut texts: Vec<Arc<dyn TextIndex>> = Vec::new();
+    for number in 0..config.index_partitions {
+        let folder = config.data.join("text").join(number.to_string());
+        let text = TantivyTextIndex::new(&folder, &number.to_string()).map_err(StartError::Text)?;
+        texts.push(Arc::new(text));
+    }
+    let builtin = QueuedEmbedder::new(Arc::new(|| Box::new(BuiltinModel::new())));
+    let models = BTreeMap::from([("builtin".to_owned(), builtin)]);
+    let arguments = NodeIndexArguments { texts, models };
+    Ok(NodeIndex::new(arguments, directory.clone(), env.clone()))
 }
 
 /// Dials what was configured, what is known from the disk, and whoever is met later.

@@ -93,7 +93,9 @@ impl Builder {
         for _ in 1..STARTS_MAX {
             let mut cluster = self.prepare()?;
             match cluster.start_all().await {
-                Err(error) if error.to_string().contains("the port is in use") => cluster.passed = true,
+                Err(error) if error.to_string().contains("the port is in use") => {
+                    cluster.passed = true
+                }
                 other => return other.map(|()| cluster),
             }
         }

@@ -78,12 +78,18 @@ mod tests {
         let long = Duration::from_secs(30);
         let refused = shell("echo the limit is 3 >&2; exit 2", long).await;
         let refused = refused.expect("it ends");
-        refused.refused_with(&["limit", "3"]).expect("it named both");
+        refused
+            .refused_with(&["limit", "3"])
+            .expect("it named both");
         assert!(refused.refused_with(&["4"]).is_err());
         for script in ["exit 0", "echo panicked >&2; exit 1", "kill -9 $$"] {
             let ended = shell(script, long).await.expect("it ends");
             assert!(ended.refused_with(&[]).is_err(), "{script}");
         }
-        assert!(shell("exec sleep 60", Duration::from_millis(50)).await.is_err());
+        assert!(
+            shell("exec sleep 60", Duration::from_millis(50))
+                .await
+                .is_err()
+        );
     }
 }

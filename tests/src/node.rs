@@ -231,7 +231,10 @@ impl Node {
     /// If it does not run.
     pub async fn hook(&mut self, line: &str) -> Result<()> {
         let running = self.running.as_mut().context("it does not run")?;
-        running.input.write_all(format!("{line}\n").as_bytes()).await?;
+        running
+            .input
+            .write_all(format!("{line}\n").as_bytes())
+            .await?;
         running.input.flush().await.context("sending to a hook")
     }
 

@@ -18,7 +18,12 @@ const PADDING_MAX: u64 = 200;
 /// The value that a write puts.
 pub fn value(write: WriteId) -> String {
     let padding = usize::try_from(write.sequence % PADDING_MAX).unwrap_or_default();
-    format!("{} {} {}", write.client, write.sequence, ".".repeat(padding))
+    format!(
+        "{} {} {}",
+        write.client,
+        write.sequence,
+        ".".repeat(padding)
+    )
 }
 
 /// The write that put a value.
@@ -148,13 +153,19 @@ impl Recorder {
             return_us: self.now_us(),
             action,
         };
-        let mut operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut operations = self
+            .operations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         operations.push(operation);
     }
 
     /// All that was recorded.
     pub fn history(&self) -> Vec<Operation> {
-        let operations = self.operations.lock().unwrap_or_else(PoisonError::into_inner);
+        let operations = self
+            .operations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         operations.clone()
     }
 }

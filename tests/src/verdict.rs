@@ -60,20 +60,24 @@ pub fn nothing_lost(history: &[Operation]) -> Result<()> {
         keys.entry(&operation.key).or_default().push(operation);
     }
     for (key, operations) in keys {
-        let reads = operations.iter().filter_map(|operation| match operation.action {
-            Action::Get(seen) => Some((operation.call_us, seen)),
-            _ => None,
-        });
+        let reads = operations
+            .iter()
+            .filter_map(|operation| match operation.action {
+                Action::Get(seen) => Some((operation.call_us, seen)),
+                _ => None,
+            });
         let last_read = reads.max_by_key(|(call_us, _)| *call_us);
         let (read_us, seen) = last_read.with_context(|| format!("{key:?} was not read"))?;
-        let puts = operations.iter().filter_map(|operation| match operation.action {
-            Action::Write {
-                change: Change::Put { .. },
-                outcome: Outcome::Written { version, .. },
-                ..
-            } if operation.return_us < read_us => Some((version, operation.call_us)),
-            _ => None,
-        });
+        let puts = operations
+            .iter()
+            .filter_map(|operation| match operation.action {
+                Action::Write {
+                    change: Change::Put { .. },
+                    outcome: Outcome::Written { version, .. },
+                    ..
+                } if operation.return_us < read_us => Some((version, operation.call_us)),
+                _ => None,
+            });
         let Some((version, put_us)) = puts.max() else {
             continue;
         };

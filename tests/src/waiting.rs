@@ -47,6 +47,9 @@ mod tests {
         let never = || async { Err::<(), _>("the moon".to_owned()) };
         let error = until("a wish", Duration::from_millis(30), never).await;
         let story = error.expect_err("it never holds").to_string();
-        assert!(story.contains("a wish") && story.contains("the moon"), "{story}");
+        assert!(
+            story.contains("a wish") && story.contains("the moon"),
+            "{story}"
+        );
     }
 }

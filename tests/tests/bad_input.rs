@@ -56,13 +56,18 @@ async fn a_wrong_command_line_is_refused_by_name() -> Result<()> {
         (&["--config", "/nowhere/node.toml"], &["/nowhere/node.toml"]),
         (&["--zone", "a b"], &["zone", "a b"]),
         (&["--advertise", "here"], &["advertised", "here"]),
-        (&["--index-partitions", "65"], &["index-partitions", "1 to 64"]),
+        (
+            &["--index-partitions", "65"],
+            &["index-partitions", "1 to 64"],
+        ),
         (&["--cookie-file", "/nowhere/cookie"], &["/nowhere/cookie"]),
     ];
     for (arguments, words) in cases {
         let mut bad = good.clone();
         bad.arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
-        refused(&bad, words).await.with_context(|| format!("{arguments:?}"))?;
+        refused(&bad, words)
+            .await
+            .with_context(|| format!("{arguments:?}"))?;
     }
     ensure!(!good.data.exists(), "a refused node left something behind");
 
@@ -137,7 +142,12 @@ async fn strange_nodes(cluster: &Cluster) -> Result<()> {
     let shards = vec!["--shards".to_owned(), "16".to_owned()];
     let cases = [
         ("demo", "s1", cookie(&wrong_cookie), vec!["cookie"]),
-        ("other", "s2", cookie(&right_cookie), vec!["cluster", "demo", "other"]),
+        (
+            "other",
+            "s2",
+            cookie(&right_cookie),
+            vec!["cluster", "demo", "other"],
+        ),
         ("demo", "s3", shards, vec!["16", "64", "shards"]),
     ];
     for (name, node, arguments, words) in cases {
@@ -165,11 +175,7 @@ async fn copied_data(cluster: &Cluster) -> Result<()> {
     let mut copy = original.clone();
     copy.port = ports::free(1)?.first().copied().context("no port")?;
     copy.data = cluster.directory().join("copy");
-    let script = format!(
-        "cp -r {} {}",
-        original.data.display(),
-        copy.data.display()
-    );
+    let script = format!("cp -r {} {}", original.data.display(), copy.data.display());
     let copied = command::run("sh", &["-c".into(), script], DEADLINE).await?;
     ensure!(copied.code == Some(0), "{copied:?}");
     let mut copy = Node::new(NODE, copy, cluster.directory().join("copy.log"));
@@ -189,19 +195,30 @@ async fn strange_clients(cluster: &Cluster) -> Result<()> {
             .connect_timeout(CONNECT_TIMEOUT)
     };
     let cases = [
-        (config("demo", &cookie, &nobody), vec![nobody.as_str(), "cannot connect"]),
+        (
+            config("demo", &cookie, &nobody),
+            vec![nobody.as_str(), "cannot connect"],
+        ),
         (config("demo", "wrong", &address(port)), vec!["cookie"]),
-        (config("other", &cookie, &address(port)), vec!["`demo`", "`other`"]),
+        (
+            config("other", &cookie, &address(port)),
+            vec!["`demo`", "`other`"],
+        ),
         (config("demo", &cookie, "nowhere"), vec!["nowhere"]),
     ];
     for (config, words) in cases {
         let shown = format!("{config:?}");
         let connecting = tokio::time::timeout(DEADLINE, Client::connect(config));
         let result = connecting.await.with_context(|| format!("{shown} hangs"))?;
-        let error = result.err().with_context(|| format!("{shown} is connected"))?;
+        let error = result
+            .err()
+            .with_context(|| format!("{shown} is connected"))?;
         let said = error.to_string();
         for word in words {
-            ensure!(said.contains(word), "{word:?} is not in {said:?} for {shown}");
+            ensure!(
+                said.contains(word),
+                "{word:?} is not in {said:?} for {shown}"
+            );
         }
     }
     Ok(())
@@ -215,9 +232,18 @@ async fn bad_keys_and_values(data: &Namespace) -> Result<()> {
     let longest = "k".repeat(KEY_BYTES_MAX);
     let too_long = "k".repeat(KEY_BYTES_MAX + 1);
     data.put(longest.as_str(), "value").await?;
-    ensure!(data.exists(longest.as_str()).await?, "the longest key is lost");
-    invalid(data.put(too_long.as_str(), "").await.map(drop), &["1024", "1025"])?;
-    invalid(data.get(too_long.as_str()).await.map(drop), &["1024", "1025"])?;
+    ensure!(
+        data.exists(longest.as_str()).await?,
+        "the longest key is lost"
+    );
+    invalid(
+        data.put(too_long.as_str(), "").await.map(drop),
+        &["1024", "1025"],
+    )?;
+    invalid(
+        data.get(too_long.as_str()).await.map(drop),
+        &["1024", "1025"],
+    )?;
     invalid(data.get("").await.map(drop), &["empty"])?;
     invalid(data.delete("").await.map(drop), &["empty"])?;
     let zero = data.put("key", "value").ttl(Duration::ZERO).await;
@@ -225,12 +251,21 @@ async fn bad_keys_and_values(data: &Namespace) -> Result<()> {
     invalid(data.touch("key", Duration::ZERO).await.map(drop), &["1 to"])?;
     invalid(data.scan("").limit(0).await.map(drop), &["1 to 10000", "0"])?;
     let over = u32::try_from(SCAN_LIMIT_MAX)? + 1;
-    invalid(data.scan("").limit(over).await.map(drop), &["1 to 10000", "10001"])?;
-    ensure!("nonsense".parse::<Cursor>().is_err(), "nonsense is a cursor");
+    invalid(
+        data.scan("").limit(over).await.map(drop),
+        &["1 to 10000", "10001"],
+    )?;
+    ensure!(
+        "nonsense".parse::<Cursor>().is_err(),
+        "nonsense is a cursor"
+    );
 
     let largest = vec![7; VALUE_BYTES_MAX];
     data.put("largest", largest.clone()).await?;
-    let entry = data.get("largest").await?.context("the largest value is lost")?;
+    let entry = data
+        .get("largest")
+        .await?
+        .context("the largest value is lost")?;
     ensure!(entry.bytes() == largest, "the largest value is damaged");
     match data.put("larger", vec![7; VALUE_BYTES_MAX + 1]).await {
         Err(ClientError::TooLarge { limit, actual, .. }) => {
@@ -260,7 +295,10 @@ async fn bad_requests(client: &Client) -> Result<()> {
         let write = Write {
             change,
             condition: Condition::Any,
-            id: WriteId { client: 1, sequence },
+            id: WriteId {
+                client: 1,
+                sequence,
+            },
             since,
         };
         key.map(|key| Put { key, write })
@@ -274,16 +312,36 @@ async fn bad_requests(client: &Client) -> Result<()> {
     };
     for limit in [0, u32::MAX] {
         let page = client.ask(scan(limit)).await;
-        ensure!(matches!(page, Err(ClientError::Invalid(_))), "limit {limit}: {page:?}");
+        ensure!(
+            matches!(page, Err(ClientError::Invalid(_))),
+            "limit {limit}: {page:?}"
+        );
     }
-    let large = client.ask(put(1, namespace, since, vec![0; VALUE_BYTES_MAX + 1])?).await;
-    ensure!(matches!(large, Err(ClientError::TooLarge { .. })), "{large:?}");
-    let system = client.ask(put(2, NamespaceId::SYSTEM, since, Vec::new())?).await;
-    ensure!(matches!(system, Err(ClientError::Unauthorized(_))), "{system:?}");
-    let nowhere = client.ask(put(3, NamespaceId(99_999), since, Vec::new())?).await;
-    ensure!(matches!(nowhere, Err(ClientError::Invalid(_))), "{nowhere:?}");
+    let large = client
+        .ask(put(1, namespace, since, vec![0; VALUE_BYTES_MAX + 1])?)
+        .await;
+    ensure!(
+        matches!(large, Err(ClientError::TooLarge { .. })),
+        "{large:?}"
+    );
+    let system = client
+        .ask(put(2, NamespaceId::SYSTEM, since, Vec::new())?)
+        .await;
+    ensure!(
+        matches!(system, Err(ClientError::Unauthorized(_))),
+        "{system:?}"
+    );
+    let nowhere = client
+        .ask(put(3, NamespaceId(99_999), since, Vec::new())?)
+        .await;
+    ensure!(
+        matches!(nowhere, Err(ClientError::Invalid(_))),
+        "{nowhere:?}"
+    );
     // A time from the far future would drag the cluster's logical clocks along.
-    let future = client.ask(put(4, namespace, LogicalTime(u64::MAX), Vec::new())?).await;
+    let future = client
+        .ask(put(4, namespace, LogicalTime(u64::MAX), Vec::new())?)
+        .await;
     ensure!(matches!(future, Err(ClientError::Invalid(_))), "{future:?}");
     client.ask(put(5, namespace, since, Vec::new())?).await?;
     Ok(())

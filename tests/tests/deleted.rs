@@ -70,7 +70,9 @@ async fn write(data: &Namespace) -> Result<()> {
             data.put(key(kind, number), "value").await?;
         }
         data.put(key("expired", number), "value").ttl(TTL).await?;
-        data.put(key("persisted", number), "value").ttl(10 * TTL).await?;
+        data.put(key("persisted", number), "value")
+            .ttl(10 * TTL)
+            .await?;
         ensure!(data.persist(key("persisted", number)).await?, "it is there");
     }
     Ok(())
@@ -79,7 +81,10 @@ async fn write(data: &Namespace) -> Result<()> {
 async fn delete(data: &Namespace) -> Result<()> {
     for number in 0..KEYS {
         ensure!(data.delete(key("deleted", number)).await?, "it was there");
-        ensure!(data.touch(key("touched", number), TTL).await?, "it is there");
+        ensure!(
+            data.touch(key("touched", number), TTL).await?,
+            "it is there"
+        );
     }
     for kind in ["expired", "touched"] {
         for number in 0..KEYS {
@@ -169,12 +174,14 @@ fn nothing_on_disk(data: &Path) -> Result<()> {
         let holds = |kind: &&str| key.windows(kind.len()).any(|part| part == kind.as_bytes());
         GONE.iter().find(|kind| holds(kind))
     };
-    let report = check(data, &FjallOptions::default(), |keyspace, key, _| {
-        match gone(key) {
+    let report = check(
+        data,
+        &FjallOptions::default(),
+        |keyspace, key, _| match gone(key) {
             Some(kind) => Err(format!("a key of {kind} is left in {keyspace:?}")),
             None => Ok(()),
-        }
-    })?;
+        },
+    )?;
     ensure!(report.is_sound(), "{:?}", report.problems);
     for keyspace in report.keyspaces {
         if matches!(keyspace.keyspace, Keyspace::Empties | Keyspace::Expiry) {

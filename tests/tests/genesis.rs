@@ -25,7 +25,11 @@ async fn two_nodes_are_refused() -> Result<()> {
         node.settings.expect = Some(3);
     }
     cluster.start_all().await?;
-    let error = Client::connect(cluster.client_config().connect_timeout(Duration::from_secs(3)));
+    let error = Client::connect(
+        cluster
+            .client_config()
+            .connect_timeout(Duration::from_secs(3)),
+    );
     let error = error.await.err().context("two of three nodes serve")?;
     let said = error.to_string();
     ensure!(said.contains("waiting for 1 more of 3 nodes"), "{said}");
@@ -77,7 +81,9 @@ async fn a_fourth_node_is_refused(cluster: &Cluster) -> Result<()> {
         let log = cluster.directory().join(format!("n4-{expect:?}.log"));
         let mut fourth = Node::new(NODE, settings, log);
         fourth.start().await?;
-        fourth.until_logged(&["formed without it", "ring change"]).await?;
+        fourth
+            .until_logged(&["formed without it", "ring change"])
+            .await?;
         fourth.terminate().await?;
     }
     Ok(())
@@ -88,8 +94,14 @@ async fn members_come_back(cluster: &mut Cluster, client: &Client) -> Result<()>
     cluster.stop().await?;
     cluster.start_all().await?;
     let statuses = cluster.settled(client).await?;
-    ensure!(statuses.iter().all(|status| status.boot == 2), "{statuses:?}");
-    ensure!(client.config().cluster_id == version, "another cluster formed");
+    ensure!(
+        statuses.iter().all(|status| status.boot == 2),
+        "{statuses:?}"
+    );
+    ensure!(
+        client.config().cluster_id == version,
+        "another cluster formed"
+    );
     Ok(())
 }
 
@@ -99,6 +111,7 @@ async fn a_wiped_node_is_refused(cluster: &mut Cluster) -> Result<()> {
     node.terminate().await?;
     std::fs::remove_dir_all(&node.settings.data)?;
     node.start().await?;
-    node.until_logged(&["\"n3\" has a new disk", "engram cluster replace"]).await?;
+    node.until_logged(&["\"n3\" has a new disk", "engram cluster replace"])
+        .await?;
     node.kill().await
 }

@@ -34,7 +34,8 @@ async fn a_node_that_stood_still_does_no_harm_and_catches_up() -> Result<()> {
     let [paused, peers @ ..] = cluster.nodes.as_mut_slice() else {
         anyhow::bail!("no nodes");
     };
-    let memory = || -> Result<Vec<u64>> { peers.iter().map(|peer| peer.resident_bytes()).collect() };
+    let memory =
+        || -> Result<Vec<u64>> { peers.iter().map(|peer| peer.resident_bytes()).collect() };
     let memory_before = memory()?;
     paused.pause().await?;
     let (stood, writes_before) = (Instant::now(), workload.acknowledged());
@@ -44,8 +45,14 @@ async fn a_node_that_stood_still_does_no_harm_and_catches_up() -> Result<()> {
     let during = workload.acknowledged() - writes_before;
     let memory_during = memory()?;
     paused.resume().await?;
-    println!("{during} writes in {:?} while a node stood still", stood.elapsed());
-    ensure!(during > 0, "no write was acknowledged while one node stood still");
+    println!(
+        "{during} writes in {:?} while a node stood still",
+        stood.elapsed()
+    );
+    ensure!(
+        during > 0,
+        "no write was acknowledged while one node stood still"
+    );
     for (before, now) in memory_before.iter().zip(&memory_during) {
         let grown = now.saturating_sub(*before);
         println!("a peer grew by {} KiB to {} KiB", grown / 1024, now / 1024);
@@ -60,7 +67,10 @@ async fn a_node_that_stood_still_does_no_harm_and_catches_up() -> Result<()> {
     linearizable(&history)?;
     let statuses = cluster.settled(&client).await?;
     let paused = statuses.first().context("no status")?;
-    ensure!(paused.boot == 1, "the node was restarted meanwhile: {paused:?}");
+    ensure!(
+        paused.boot == 1,
+        "the node was restarted meanwhile: {paused:?}"
+    );
     client.close().await;
     cluster.pass().await
 }

@@ -31,7 +31,10 @@ async fn a_power_cut_loses_nothing_acknowledged() -> Result<()> {
         cluster.start_all().await?;
         let writes = workload.acknowledged() + 1;
         workload.until_acknowledged(writes, DEADLINE).await?;
-        println!("cut {cut}: writes are acknowledged again after {:?}", dark.elapsed());
+        println!(
+            "cut {cut}: writes are acknowledged again after {:?}",
+            dark.elapsed()
+        );
     }
     let writes = workload.acknowledged() + WRITES_BETWEEN_CUTS;
     workload.until_acknowledged(writes, DEADLINE).await?;

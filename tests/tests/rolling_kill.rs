@@ -41,18 +41,29 @@ async fn writes_survive_the_death_of_each_node_in_turn() -> Result<()> {
             .until_acknowledged(before + WRITES_BETWEEN_FAULTS, DEADLINE)
             .await?;
         let during = workload.acknowledged() - before;
-        println!("{during} writes in {:?} without n{}", outage.elapsed(), victim + 1);
+        println!(
+            "{during} writes in {:?} without n{}",
+            outage.elapsed(),
+            victim + 1
+        );
         node.start().await?;
         let restart = Instant::now();
         cluster.settled(&client).await?;
-        println!("n{} has caught up after {:?}", victim + 1, restart.elapsed());
+        println!(
+            "n{} has caught up after {:?}",
+            victim + 1,
+            restart.elapsed()
+        );
     }
     workload.until_acknowledged(WRITES, DEADLINE).await?;
     let took = begin.elapsed();
     let history = workload.end().await?;
     let counts = count(&history);
     println!("{counts:?} in {took:?}");
-    ensure!(counts.acknowledged as u64 >= WRITES, "too few writes: {counts:?}");
+    ensure!(
+        counts.acknowledged as u64 >= WRITES,
+        "too few writes: {counts:?}"
+    );
     nothing_lost(&history)?;
     linearizable(&history)?;
     client.close().await;

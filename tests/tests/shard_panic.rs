@@ -39,12 +39,18 @@ async fn a_failed_replica_is_respawned_on_the_same_node() -> Result<()> {
             respawned(&client, shard, restarts).await?;
             read_back(&namespace).await?;
             namespace.put(key(0), value(0)).await?;
-            println!("{nodes} nodes, {hook}: all is served again after {:?}", begin.elapsed());
+            println!(
+                "{nodes} nodes, {hook}: all is served again after {:?}",
+                begin.elapsed()
+            );
         }
         let statuses = cluster.settled(&client).await?;
         for status in &statuses {
             let others = status.shards.iter().filter(|other| other.shard != shard.0);
-            ensure!(others.clone().all(|other| other.restarts == 0), "{status:?}");
+            ensure!(
+                others.clone().all(|other| other.restarts == 0),
+                "{status:?}"
+            );
         }
         client.close().await;
         cluster.pass_with_panics().await?;
@@ -62,7 +68,9 @@ fn value(number: u32) -> String {
 
 fn shard_of_key(client: &Client, number: u32) -> Result<ShardId> {
     let config = client.config();
-    let namespace = config.namespace("data").map_or(NamespaceId(0), |found| found.id);
+    let namespace = config
+        .namespace("data")
+        .map_or(NamespaceId(0), |found| found.id);
     let key = RecordKey {
         namespace,
         key: Key::new(key(number))?,
@@ -75,7 +83,9 @@ async fn respawned(client: &Client, shard: ShardId, restarts: u32) -> Result<Sha
     waiting::until("a respawned shard", SERVING_DEADLINE, || async {
         let status = status(client, "n1").await?;
         let mut shards = status.shards.into_iter();
-        let found = shards.find(|one| one.shard == shard.0).ok_or("it is not there")?;
+        let found = shards
+            .find(|one| one.shard == shard.0)
+            .ok_or("it is not there")?;
         if found.restarts == restarts && found.state == "serving" {
             return Ok(found);
         }
@@ -88,7 +98,11 @@ async fn read_back(namespace: &Namespace) -> Result<()> {
     for number in 0..KEYS {
         let entry = namespace.get(key(number)).await?;
         let entry = entry.with_context(|| format!("{} is gone", key(number)))?;
-        ensure!(entry.text()? == value(number), "{} is {entry:?}", key(number));
+        ensure!(
+            entry.text()? == value(number),
+            "{} is {entry:?}",
+            key(number)
+        );
     }
     Ok(())
 }

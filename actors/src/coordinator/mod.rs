@@ -2,15 +2,18 @@
 //! client would: scans, namespaces, status.
 
 mod namespaces;
+mod search;
 mod status;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engram_core::index::{Embedding, PartitionError, PartitionHits};
 use engram_core::limits::COORDINATOR_OPERATIONS_MAX;
 use engram_core::protocol::scan::{ScanMerge, Wanted};
-use engram_core::types::{LogicalClock, Millis, RequestId, ShardId};
+use engram_core::protocol::search::Event as SearchEvent;
+use engram_core::types::{Key, LogicalClock, MemberId, Millis, RequestId, ShardId};
 use engram_core::wire::{
     ClientReply, ClientRequest, ClientResponse, RequestEnvelope, RequestError, ReturnAddress, Scan,
     ScanShard,
@@ -18,6 +21,7 @@ use engram_core::wire::{
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use self::namespaces::NamespaceWork;
+use self::search::SearchWork;
 use crate::directory::Directory;
 use crate::env::Env;
 use crate::ingress::{COORDINATOR_SESSION, Router, respond};
@@ -35,6 +39,21 @@ pub enum CoordinatorMessage {
     },
     /// A replica has answered. If lost, the operation's deadline passes.
     Answered(RequestId, ClientResponse),
+    /// From the embedder: the meaning of an operation's query. It always answers.
+    Embedded(u64, Result<Arc<Embedding>, String>),
+    /// From an index partition of this node or another. If lost, the search asks elsewhere.
+    PartitionAnswered {
+        /// Whose.
+        from: MemberId,
+        /// What it was asked.
+        request: RequestId,
+        /// The shards that this is about.
+        shards: Vec<ShardId>,
+        /// What it found.
+        result: Result<PartitionHits, PartitionError>,
+    },
+    /// From gossip: a member is not reachable. If lost, searches wait for their timers.
+    MemberDown(MemberId),
     /// From the timer.
     Tick,
 }
@@ -65,6 +84,12 @@ pub struct CoordinatorState {
     operations: BTreeMap<u64, Operation>,
     /// Which operation a replica's answer belongs to, and for which shard.
     asked: BTreeMap<RequestId, (u64, ShardId)>,
+    /// Which search a partition's answer belongs to, and who was asked.
+    asked_partitions: BTreeMap<RequestId, (u64, MemberId)>,
+    /// Which hit of which search a replica's answer verifies.
+    verifying: BTreeMap<RequestId, (u64, Key)>,
+    myself: ActorRef<CoordinatorMessage>,
+    ticks: u64,
 }
 
 struct Operation {
@@ -76,10 +101,13 @@ struct Operation {
 enum Work {
     Scan(ScanMerge),
     Namespace(NamespaceWork),
+    Search(Box<SearchWork>),
 }
 
 /// How often overdue operations are looked for, in milliseconds.
-const TICK_MS: u64 = 100;
+const TICK_MS: u64 = 50;
+/// How often index partitions report themselves, in ticks.
+const REPORT_TICKS: u64 = 10;
 
 impl Actor for Coordinator {
     type Msg = CoordinatorMessage;
@@ -105,6 +133,10 @@ impl Actor for Coordinator {
             env,
             operations: BTreeMap::new(),
             asked: BTreeMap::new(),
+            asked_partitions: BTreeMap::new(),
+            verifying: BTreeMap::new(),
+            myself,
+            ticks: 0,
         })
     }
 
@@ -121,7 +153,19 @@ impl Actor for Coordinator {
                 request,
             } => state.begin(to, deadline, request),
             CoordinatorMessage::Answered(request, response) => state.answered(request, response),
-            CoordinatorMessage::Tick => state.drop_overdue(),
+            CoordinatorMessage::Embedded(id, result) => {
+                state.search_event(id, SearchEvent::Embedded(result));
+            }
+            CoordinatorMessage::PartitionAnswered {
+                from,
+                request,
+                shards,
+                result,
+            } => {
+                state.partition_answered(from, request, shards, result);
+            }
+            CoordinatorMessage::MemberDown(member) => state.member_down(member),
+            CoordinatorMessage::Tick => state.tick(),
         }
         Ok(())
     }
@@ -135,6 +179,7 @@ impl CoordinatorState {
         }
         match request {
             ClientRequest::Scan(scan) => self.begin_scan(to, deadline, scan),
+            ClientRequest::Search(search) => self.begin_search(to, deadline, search),
             ClientRequest::OpenNamespace(open) => self.open_namespace(to, deadline, open),
             ClientRequest::GetConfig(_) => {
                 let result = match self.directory.config() {
@@ -151,10 +196,6 @@ impl CoordinatorState {
                     to,
                     Ok(ClientReply::Status(status)),
                 );
-            }
-            ClientRequest::Search(_) => {
-                let error = RequestError::NotApplied("this node has no search index".into());
-                respond(&self.directory, &self.env, to, Err(error));
             }
             ClientRequest::Get(_) | ClientRequest::Put(_) | ClientRequest::ScanShard(_) => {
                 let error = RequestError::Invalid("a replica carries this out".into());
@@ -220,6 +261,9 @@ impl CoordinatorState {
         let Some((id, shard)) = self.asked.remove(&request) else {
             return;
         };
+        if self.verifying.contains_key(&request) {
+            return self.hit_read(request, id, response.result);
+        }
         let Some(operation) = self.operations.get_mut(&id) else {
             return;
         };
@@ -229,6 +273,8 @@ impl CoordinatorState {
                 Err(wanted) => self.ask_pages(id, wanted),
             },
             (Work::Namespace(_), result) => self.namespace_answered(id, result),
+            // Reads of hits were taken above.
+            (Work::Search(_), _) => {}
             (Work::Scan(_), Ok(_)) => {
                 let error = RequestError::NotApplied("a replica answered something else".into());
                 self.finish(id, Err(error));
@@ -240,7 +286,21 @@ impl CoordinatorState {
     fn finish(&mut self, id: u64, result: Result<ClientReply, RequestError>) {
         if let Some(operation) = self.operations.remove(&id) {
             self.asked.retain(|_, (operation, _)| *operation != id);
+            self.asked_partitions
+                .retain(|_, (operation, _)| *operation != id);
+            self.verifying.retain(|_, (operation, _)| *operation != id);
             respond(&self.directory, &self.env, operation.to, result);
+        }
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        self.search_timers();
+        self.drop_overdue();
+        if self.ticks.is_multiple_of(REPORT_TICKS)
+            && let Some(index) = self.directory.index()
+        {
+            index.report();
         }
     }
 

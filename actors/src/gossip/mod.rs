@@ -12,6 +12,7 @@ use engram_core::wire::{Frame, GossipMessage, ShardSummary};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::{info, warn};
 
+use crate::coordinator::CoordinatorMessage;
 use crate::directory::Directory;
 use crate::env::Env;
 use crate::replicator::ReplicatorMessage;
@@ -152,6 +153,9 @@ impl GossipState {
                 self.directory.set_live(peer, false);
                 for (_, local) in self.directory.shards() {
                     let _ = local.replicator.cast(ReplicatorMessage::PeerDown(peer));
+                }
+                if let Some(coordinator) = self.directory.coordinator() {
+                    let _ = coordinator.cast(CoordinatorMessage::MemberDown(peer));
                 }
             }
             Effect::Witnessed(peer) => self.witnessed(peer),

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
+use engram_core::index::PartitionQuery;
 use engram_core::limits::{
     PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX, STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX,
     TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 use engram_core::protocol::register::proposer::Operation;
 use engram_core::types::{
-    Change, LogicalClock, MemberId, Millis, NamespaceId, SessionId, ShardId, Write,
+    Change, LogicalClock, MemberId, Millis, NamespaceId, RequestId, SessionId, ShardId, Write,
 };
 use engram_core::wire::register::ReplyBody;
 use engram_core::wire::{
@@ -21,6 +22,7 @@ use crate::coordinator::CoordinatorMessage;
 use crate::directory::Directory;
 use crate::env::Env;
 use crate::gossip::GossipActorMessage;
+use crate::index_partition::NodeQueryDone;
 use crate::replicator::ReplicatorMessage;
 use crate::shard::ShardMessage;
 
@@ -112,13 +114,38 @@ impl Router {
                     answer(&self.directory, &self.env, to, response);
                 }
             }
-            Frame::PartitionQuery(..) | Frame::PartitionHits(..) | Frame::VectorShip(_) => {
-                debug!(%from, "dropped a frame for an index that this node does not have");
+            Frame::PartitionQuery(request, query) => self.partition_query(from, request, &query),
+            Frame::PartitionHits(request, shards, result) => {
+                if let Some(coordinator) = self.directory.coordinator() {
+                    let answer = CoordinatorMessage::PartitionAnswered {
+                        from,
+                        request,
+                        shards,
+                        result,
+                    };
+                    let _ = coordinator.cast(answer);
+                }
+            }
+            Frame::VectorShip(ship) => {
+                if let Some(index) = self.directory.index() {
+                    index.shipped(ship);
+                }
             }
             Frame::Request(_) | Frame::Response(..) => {
                 debug!(%from, "dropped a client's frame from a member");
             }
         }
+    }
+
+    fn partition_query(&self, from: MemberId, request: RequestId, query: &PartitionQuery) {
+        let Some(index) = self.directory.index() else {
+            return;
+        };
+        let transport = self.env.transport.clone();
+        let done: NodeQueryDone = Arc::new(move |shards, result| {
+            transport.send(from, &Frame::PartitionHits(request, shards, result));
+        });
+        index.query(query, &done);
     }
 
     /// Carries out a request here, or passes it on to a replica, once.

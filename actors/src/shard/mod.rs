@@ -209,8 +209,8 @@ impl ShardState {
                 self.env.transport.send(to, &Frame::Register(request));
             }
             Effect::Advance(below) => {
-                if let Some(listener) = self.directory.advance_listener() {
-                    listener(self.shard, below);
+                if let Some(index) = self.directory.index() {
+                    index.advance(self.shard, below);
                 }
             }
             Effect::Feed(page) => {

@@ -13,8 +13,10 @@ use tracing::{error, info, warn};
 
 use crate::coordinator::{Coordinator, CoordinatorArguments};
 use crate::directory::Directory;
+use crate::embedder::EmbedderActor;
 use crate::env::Env;
 use crate::gossip::{Gossip, GossipArguments};
+use crate::index_partition::IndexPartitionActor;
 use crate::supervisor::shard::{ShardSupervisor, ShardSupervisorArguments};
 
 /// How often the node's own actors may be restarted.
@@ -101,6 +103,8 @@ pub struct NodeState {
 enum Child {
     Gossip,
     Coordinator,
+    Embedder(usize),
+    Partition(usize),
     Shard(ShardId),
 }
 
@@ -120,6 +124,14 @@ impl Actor for NodeSupervisor {
             restarts: Restarts::new(INTENSITY),
             stopped: None,
         };
+        if let Some(index) = state.arguments.directory.index() {
+            for number in 0..index.models().len() {
+                state.start(&myself, Child::Embedder(number)).await?;
+            }
+            for number in 0..index.partitions() {
+                state.start(&myself, Child::Partition(number)).await?;
+            }
+        }
         state.start(&myself, Child::Coordinator).await?;
         state.start(&myself, Child::Gossip).await?;
         Ok(state)
@@ -177,8 +189,11 @@ impl Actor for NodeSupervisor {
         // again fails for a reason that a restart does not mend. Either way the process is
         // restarted as a whole.
         match (child, state.restarts.failed(now)) {
-            (Child::Coordinator, Decision::Restart { .. }) => {
-                warn!(%node, %reason, "the coordinator failed, restarting it");
+            (
+                Child::Coordinator | Child::Embedder(_) | Child::Partition(_),
+                Decision::Restart { .. },
+            ) => {
+                warn!(%node, %reason, ?child, "an actor failed, restarting it");
                 state.start(&myself, child).await?;
             }
             _ => {
@@ -233,6 +248,24 @@ impl NodeState {
                 directory.set_coordinator(coordinator.clone());
                 coordinator.get_cell()
             }
+            Child::Embedder(number) => {
+                let index = directory.index().ok_or("this node has no index")?;
+                let model = index.models().get(number).ok_or("no such model")?.clone();
+                Actor::spawn_linked(None, EmbedderActor, model, myself.get_cell())
+                    .await?
+                    .0
+                    .get_cell()
+            }
+            Child::Partition(number) => {
+                let index = directory.index().ok_or("this node has no index")?;
+                let arguments = index
+                    .partition_arguments(number)
+                    .ok_or("no such partition")?;
+                Actor::spawn_linked(None, IndexPartitionActor, arguments, myself.get_cell())
+                    .await?
+                    .0
+                    .get_cell()
+            }
             Child::Shard(shard) => {
                 let config = directory
                     .config()
@@ -285,7 +318,11 @@ impl NodeState {
                 cluster = %config.cluster, "starting replicas"
             );
         }
+        let index = self.arguments.directory.index();
         for shard in wanted {
+            if let Some(index) = &index {
+                index.host(shard);
+            }
             self.start(myself, Child::Shard(shard)).await?;
         }
         Ok(())

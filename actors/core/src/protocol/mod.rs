@@ -6,3 +6,4 @@ pub mod random;
 pub mod register;
 pub mod restart;
 pub mod scan;
+pub mod search;

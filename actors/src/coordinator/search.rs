@@ -1,0 +1,313 @@
+//! Searches: the shell of [`SearchMachine`].
+
+use std::collections::BTreeMap;
+
+use engram_core::index::{NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery};
+use engram_core::limits::{QUERY_BYTES_MAX, TAGS_MAX, TOP_K_MAX};
+use engram_core::protocol::search::{Effect, Event, SearchMachine};
+use engram_core::types::{Key, MemberId, Millis, RecordKey, RequestId, ShardId};
+use engram_core::wire::{
+    ClientReply, ClientRequest, Entry, Frame, Get, RequestError, ReturnAddress, Search, SearchMode,
+};
+use std::sync::Arc;
+
+use super::{CoordinatorMessage, CoordinatorState, Work};
+use crate::embedder::EmbedPriority;
+use crate::ingress::respond;
+
+/// A search under way.
+pub(super) struct SearchWork {
+    pub(super) machine: SearchMachine,
+    search: Search,
+    /// Hits being verified, and what was found; `None` inside until the answer has come.
+    verifying: BTreeMap<Key, Option<Option<Entry>>>,
+    order: Vec<Key>,
+    wakes_at: Option<Millis>,
+}
+
+impl SearchWork {
+    /// Whether the machine's timer is due.
+    pub(super) fn is_due(&self, now: Millis) -> bool {
+        self.wakes_at.is_some_and(|at| at <= now)
+    }
+}
+
+impl CoordinatorState {
+    pub(super) fn begin_search(&mut self, to: ReturnAddress, deadline: Millis, search: Search) {
+        match self.prepare_search(&search) {
+            Err(error) => respond(&self.directory, &self.env, to, Err(error)),
+            Ok((machine, effects)) => {
+                let work = SearchWork {
+                    machine,
+                    search,
+                    verifying: BTreeMap::new(),
+                    order: Vec::new(),
+                    wakes_at: None,
+                };
+                let id = self.operation(to, deadline, Work::Search(Box::new(work)));
+                self.run_search(id, effects);
+            }
+        }
+    }
+
+    fn prepare_search(
+        &self,
+        search: &Search,
+    ) -> Result<(SearchMachine, Vec<Effect>), RequestError> {
+        check_search(search)?;
+        let config = self.directory.config().ok_or_else(|| self.not_serving())?;
+        let index = self
+            .directory
+            .index()
+            .ok_or_else(|| RequestError::NotApplied("this node has no search index".into()))?;
+        let NamespaceIndexing::Indexed(options) = index.lookup().indexing(search.namespace) else {
+            return Err(RequestError::Invalid("there is no such namespace".into()));
+        };
+        let semantic = search.mode == SearchMode::Semantic;
+        if semantic && !options.semantic || !semantic && !options.text {
+            let how = if semantic { "meaning" } else { "words" };
+            return Err(RequestError::Invalid(format!(
+                "the namespace is not indexed by {how}"
+            )));
+        }
+        if semantic && index.embedders().get(&options.model).is_none() {
+            return Err(RequestError::NotApplied(format!(
+                "this node does not have the model {} of the namespace",
+                options.model
+            )));
+        }
+        let live = self.directory.live();
+        let me = self.directory.me.id;
+        let routes = (0..config.shard_count())
+            .map(|shard| {
+                let shard = ShardId(shard);
+                let members = config.shard(shard).map_or(&[][..], |found| &found.members);
+                let mut routes: Vec<MemberId> = members
+                    .iter()
+                    .copied()
+                    .filter(|member| live.contains(member))
+                    .collect();
+                routes.sort_by_key(|member| *member != me);
+                (shard, routes)
+            })
+            .collect();
+        let mut effects = Vec::new();
+        let now = self.env.clock.now();
+        let machine = SearchMachine::new(now, search.clone(), routes, options.model, &mut effects);
+        Ok((machine, effects))
+    }
+
+    pub(super) fn search_event(&mut self, id: u64, event: Event) {
+        let now = self.env.clock.now();
+        let Some(work) = self.search(id) else { return };
+        let mut effects = Vec::new();
+        work.machine.step(now, event, &mut effects);
+        self.run_search(id, effects);
+    }
+
+    fn search(&mut self, id: u64) -> Option<&mut SearchWork> {
+        match &mut self.operations.get_mut(&id)?.work {
+            Work::Search(work) => Some(work),
+            _ => None,
+        }
+    }
+
+    fn run_search(&mut self, id: u64, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Embed { text, model } => {
+                    let myself = self.myself.clone();
+                    let index = self.directory.index();
+                    let embedder = index
+                        .as_ref()
+                        .and_then(|index| index.embedders().get(&model));
+                    if let Some(embedder) = embedder {
+                        embedder.embed(
+                            &text,
+                            EmbedPriority::Query,
+                            Box::new(move |result| {
+                                let result = result.map_err(|error| error.to_string());
+                                let _ = myself.cast(CoordinatorMessage::Embedded(id, result));
+                            }),
+                        );
+                    }
+                }
+                Effect::Ask { member, query } => self.ask_partitions(id, member, query),
+                Effect::Verify(keys) => self.verify(id, keys),
+                Effect::SetTimer(at) => {
+                    if let Some(work) = self.search(id) {
+                        work.wakes_at = Some(work.wakes_at.map_or(at, |armed| armed.min(at)));
+                    }
+                }
+                Effect::Done(result) => self.finish(id, result.map(ClientReply::Found)),
+            }
+        }
+    }
+
+    fn ask_partitions(&mut self, id: u64, member: MemberId, query: PartitionQuery) {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.asked_partitions.insert(request, (id, member));
+        if member == self.directory.me.id {
+            let Some(index) = self.directory.index() else {
+                return;
+            };
+            let myself = self.myself.clone();
+            let done = move |shards, result| {
+                let answer = CoordinatorMessage::PartitionAnswered {
+                    from: member,
+                    request,
+                    shards,
+                    result,
+                };
+                let _ = myself.cast(answer);
+            };
+            let done: crate::index_partition::NodeQueryDone = Arc::new(done);
+            index.query(&query, &done);
+        } else {
+            self.env
+                .transport
+                .send(member, &Frame::PartitionQuery(request, query));
+        }
+    }
+
+    pub(super) fn partition_answered(
+        &mut self,
+        from: MemberId,
+        request: RequestId,
+        shards: Vec<ShardId>,
+        result: Result<PartitionHits, PartitionError>,
+    ) {
+        match self.asked_partitions.get(&request) {
+            Some((id, asked)) if *asked == from => {
+                let id = *id;
+                self.search_event(
+                    id,
+                    Event::Hits {
+                        member: from,
+                        shards,
+                        result,
+                    },
+                );
+            }
+            _ => {}
+        }
+    }
+
+    fn verify(&mut self, id: u64, keys: Vec<RecordKey>) {
+        let Some(work) = self.search(id) else { return };
+        work.order = keys.iter().map(|key| key.key.clone()).collect();
+        work.verifying = work.order.iter().map(|key| (key.clone(), None)).collect();
+        let with_value = work.search.with_values;
+        for key in keys {
+            let Some(shard) = self.directory.shard_of(&key) else {
+                continue;
+            };
+            let request = RequestId(self.next_request);
+            self.verifying.insert(request, (id, key.key.clone()));
+            self.ask(id, shard, ClientRequest::Get(Get { key, with_value }));
+        }
+    }
+
+    /// A quorum has read one of the hits.
+    pub(super) fn hit_read(
+        &mut self,
+        request: RequestId,
+        id: u64,
+        result: Result<ClientReply, RequestError>,
+    ) {
+        let Some((_, key)) = self.verifying.remove(&request) else {
+            return;
+        };
+        let Some(work) = self.search(id) else { return };
+        let entry = match result {
+            Ok(ClientReply::Entry(entry)) => entry,
+            // What cannot be verified is not shown; a search with unreadable hits fails as a whole.
+            Err(error) => return self.finish(id, Err(error)),
+            Ok(_) => None,
+        };
+        if let Some(place) = work.verifying.get_mut(&key) {
+            *place = Some(entry);
+        }
+        if work.verifying.values().all(Option::is_some) {
+            let mut found = std::mem::take(&mut work.verifying);
+            let order = std::mem::take(&mut work.order);
+            let verified = order
+                .into_iter()
+                .map(|key| {
+                    let entry = found.remove(&key).flatten().flatten();
+                    (key, entry)
+                })
+                .collect();
+            self.search_event(id, Event::Verified(verified));
+        }
+    }
+
+    /// Wakes the searches whose timers are due.
+    pub(super) fn search_timers(&mut self) {
+        let now = self.env.clock.now();
+        let due: Vec<u64> = self
+            .operations
+            .iter_mut()
+            .filter_map(|(id, operation)| match &mut operation.work {
+                Work::Search(work) if work.is_due(now) => {
+                    work.wakes_at = None;
+                    Some(*id)
+                }
+                _ => None,
+            })
+            .collect();
+        for id in due {
+            self.search_event(id, Event::Timer);
+        }
+    }
+
+    /// A member is gone: searches ask its shards elsewhere.
+    pub(super) fn member_down(&mut self, member: MemberId) {
+        let searches: Vec<u64> = self
+            .operations
+            .iter()
+            .filter(|(_, operation)| matches!(operation.work, Work::Search(_)))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in searches {
+            self.search_event(id, Event::MemberDown(member));
+        }
+    }
+}
+
+fn check_search(search: &Search) -> Result<(), RequestError> {
+    let most = u32::try_from(TOP_K_MAX).unwrap_or(u32::MAX);
+    if !(1..=most).contains(&search.top_k) {
+        let found = search.top_k;
+        return Err(RequestError::Invalid(format!(
+            "top-k is 1 to {most}, not {found}"
+        )));
+    }
+    if search.query.trim().is_empty() {
+        return Err(RequestError::Invalid("a search needs a query".into()));
+    }
+    if search.query.len() > QUERY_BYTES_MAX {
+        return Err(RequestError::TooLarge {
+            what: "a query, in bytes,".into(),
+            limit: QUERY_BYTES_MAX as u64,
+            actual: search.query.len() as u64,
+        });
+    }
+    if search.tags.len() > TAGS_MAX {
+        return Err(RequestError::TooLarge {
+            what: "the number of tags".into(),
+            limit: TAGS_MAX as u64,
+            actual: search.tags.len() as u64,
+        });
+    }
+    if search
+        .threshold
+        .is_some_and(|threshold| !threshold.is_finite())
+    {
+        return Err(RequestError::Invalid(
+            "a threshold is a finite number".into(),
+        ));
+    }
+    Ok(())
+}

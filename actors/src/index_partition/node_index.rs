@@ -1,0 +1,209 @@
+//! All index partitions of a node, as the rest of the node sees them.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use engram_core::index::{
+    ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, partition_of,
+};
+use engram_core::types::{Lseq, ShardId};
+use engram_core::wire::{Frame, PartitionStatus};
+
+use super::{
+    DirectoryFeed, DirectoryLookup, Embedders, IndexPartitionArguments, IndexPartitionHandle,
+    PartitionPeers, SharedLookup, TextIndex,
+};
+use crate::directory::Directory;
+use crate::embedder::{Embedder, QueuedEmbedder};
+use crate::env::Env;
+
+/// Called with what one partition found in these of the shards asked for. Must not block.
+pub type NodeQueryDone =
+    Arc<dyn Fn(Vec<ShardId>, Result<PartitionHits, PartitionError>) + Send + Sync>;
+
+/// What a node's index is made of.
+pub struct NodeIndexArguments {
+    /// One full-text index a partition; at least one.
+    pub texts: Vec<Arc<dyn TextIndex>>,
+    /// The embedding models, by the name that namespaces use.
+    pub models: BTreeMap<String, QueuedEmbedder>,
+}
+
+/// The index partitions of one node.
+pub struct NodeIndex {
+    texts: Vec<Arc<dyn TextIndex>>,
+    partitions: Vec<IndexPartitionHandle>,
+    embedders: Embedders,
+    models: Vec<QueuedEmbedder>,
+    lookup: SharedLookup,
+    directory: Arc<Directory>,
+    env: Env,
+}
+
+impl NodeIndex {
+    /// Partitions without actors: the node supervisor starts those.
+    pub fn new(arguments: NodeIndexArguments, directory: Arc<Directory>, env: Env) -> NodeIndex {
+        let NodeIndexArguments { texts, models } = arguments;
+        let names: BTreeMap<String, ModelId> = models
+            .iter()
+            .map(|(name, model)| (name.clone(), model.id()))
+            .collect();
+        let models: Vec<QueuedEmbedder> = models.into_values().collect();
+        let embedders = models
+            .iter()
+            .map(|model| Arc::new(model.clone()) as Arc<dyn Embedder>);
+        NodeIndex {
+            partitions: texts.iter().map(|_| IndexPartitionHandle::new()).collect(),
+            texts,
+            embedders: Embedders::new(embedders),
+            models,
+            lookup: Arc::new(DirectoryLookup::new(directory.clone(), names)),
+            directory,
+            env,
+        }
+    }
+
+    /// The models that need an actor each.
+    pub fn models(&self) -> &[QueuedEmbedder] {
+        &self.models
+    }
+
+    /// The models, to embed queries with.
+    pub fn embedders(&self) -> &Embedders {
+        &self.embedders
+    }
+
+    /// How namespaces are indexed.
+    pub fn lookup(&self) -> &SharedLookup {
+        &self.lookup
+    }
+
+    /// How many partitions there are.
+    pub fn partitions(&self) -> usize {
+        self.partitions.len()
+    }
+
+    /// What the actor of a partition is made of; none if there is no such partition.
+    pub fn partition_arguments(&self, number: usize) -> Option<IndexPartitionArguments> {
+        Some(IndexPartitionArguments {
+            number: u16::try_from(number).ok()?,
+            me: self.directory.me.id,
+            handle: self.partitions.get(number)?.clone(),
+            store: self.env.store.clone(),
+            clock: self.env.clock.clone(),
+            text: self.texts.get(number)?.clone(),
+            feed: Arc::new(DirectoryFeed::new(self.directory.clone())),
+            peers: Arc::new(DirectoryPeers {
+                directory: self.directory.clone(),
+                env: self.env.clone(),
+            }),
+            embedders: self.embedders.clone(),
+            lookup: self.lookup.clone(),
+        })
+    }
+
+    /// This node has a replica of a shard. Idempotent.
+    pub fn host(&self, shard: ShardId) {
+        if let Some(partition) = self.partition(shard) {
+            partition.host(shard);
+        }
+    }
+
+    /// The learned changes of a shard reach below this position.
+    pub fn advance(&self, shard: ShardId, below: Lseq) {
+        if let Some(partition) = self.partition(shard) {
+            partition.advance(shard, Lseq(below.0.saturating_sub(1)));
+        }
+    }
+
+    /// Another replica has sent a vector.
+    pub fn shipped(&self, ship: VectorShip) {
+        if let Some(partition) = self.partition(ship.shard) {
+            partition.shipped(ship);
+        }
+    }
+
+    /// Searches the partitions of these shards. `done` is called once for each partition.
+    pub fn query(&self, query: &PartitionQuery, done: &NodeQueryDone) {
+        let mut by_partition: BTreeMap<u16, Vec<ShardId>> = BTreeMap::new();
+        for shard in &query.shards {
+            by_partition
+                .entry(self.number(*shard))
+                .or_default()
+                .push(*shard);
+        }
+        for (number, shards) in by_partition {
+            let Some(partition) = self.partitions.get(usize::from(number)) else {
+                continue;
+            };
+            let part = PartitionQuery {
+                shards: shards.clone(),
+                ..query.clone()
+            };
+            let done = done.clone();
+            partition.query(part, Box::new(move |result| done(shards, result)));
+        }
+    }
+
+    /// Has all partitions report themselves to the directory.
+    pub fn report(&self) {
+        for (number, partition) in self.partitions.iter().enumerate() {
+            let directory = self.directory.clone();
+            let number = u16::try_from(number).unwrap_or(u16::MAX);
+            partition.stats(Box::new(move |stats| {
+                directory.report_partition(PartitionStatus {
+                    partition: number,
+                    texts: stats.documents,
+                    vectors: stats.vectors as u64,
+                    embedding: stats.pending_embeddings as u64,
+                    lag: stats.lag_changes,
+                });
+            }));
+        }
+    }
+
+    fn number(&self, shard: ShardId) -> u16 {
+        let partitions = u16::try_from(self.partitions.len())
+            .ok()
+            .and_then(NonZeroU16::new);
+        partitions.map_or(0, |partitions| partition_of(shard, partitions))
+    }
+
+    fn partition(&self, shard: ShardId) -> Option<&IndexPartitionHandle> {
+        // The system shard holds nothing that is searched.
+        if shard.is_system() {
+            return None;
+        }
+        self.partitions.get(usize::from(self.number(shard)))
+    }
+}
+
+/// The other replicas of a shard, as the configuration names them.
+struct DirectoryPeers {
+    directory: Arc<Directory>,
+    env: Env,
+}
+
+impl PartitionPeers for DirectoryPeers {
+    fn ship(&self, ship: VectorShip) {
+        let Some(config) = self.directory.config() else {
+            return;
+        };
+        let Some(shard) = config.shard(ship.shard) else {
+            return;
+        };
+        let me = self.directory.me.id;
+        let peers: Vec<_> = shard
+            .members
+            .iter()
+            .copied()
+            .filter(|peer| *peer != me)
+            .collect();
+        if !peers.is_empty() {
+            self.env
+                .transport
+                .broadcast(&peers, &Frame::VectorShip(ship));
+        }
+    }
+}
