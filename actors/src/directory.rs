@@ -63,6 +63,8 @@ pub struct ShardReport {
     pub seen: Vec<(MemberId, engram_core::types::Lseq)>,
     /// The highest ballot number it has seen.
     pub highest_n: u64,
+    /// Tombstones purged in this life.
+    pub purged: u64,
 }
 
 impl std::fmt::Debug for Directory {

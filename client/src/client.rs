@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use engram_core::types::{
-    ClusterConfig, LogicalTime, MemberId, Millis, Namespace as NamespaceConfig, NamespaceId,
-    NamespaceOptions, WriteId,
+    Change, ClusterConfig, Condition, MemberId, Millis, Namespace as NamespaceConfig, NamespaceId,
+    NamespaceOptions, RecordKey, Write, WriteId,
 };
-use engram_core::wire::{ClientReply, ClientRequest, OpenNamespace, Request};
+use engram_core::wire::{ClientRequest, OpenNamespace, Put, Request, Written};
 
 use crate::connection::{Connection, Patience};
 use crate::{ClientConfig, ClientError, ConnectError, Namespace};
@@ -62,9 +62,15 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn ask<R: Request>(&self, request: R) -> Result<R::Reply, ClientError> {
+        self.ask_as(request, false).await
+    }
+
+    async fn ask_as<R: Request>(&self, request: R, is_own: bool) -> Result<R::Reply, ClientError> {
+        self.check_open()?;
         let request = request.into_wire();
         let write_id = write_id_of(&request);
-        let reply = self.call(request).await?;
+        let connection = &self.inner.connection;
+        let reply = connection.call(request, is_own, self.patience()).await?;
         R::from_wire(reply).ok_or_else(|| wrong_kind(write_id))
     }
 
@@ -146,11 +152,6 @@ impl Client {
         }
     }
 
-    pub(crate) async fn call(&self, request: ClientRequest) -> Result<ClientReply, ClientError> {
-        self.check_open()?;
-        self.inner.connection.call(request, self.patience()).await
-    }
-
     pub(crate) async fn open_namespace(
         &self,
         name: &str,
@@ -176,13 +177,24 @@ impl Client {
         })
     }
 
-    /// A new write's id and time; the same in all its attempts.
-    pub(crate) fn new_write(&self) -> (WriteId, LogicalTime) {
+    /// Changes a key, at most once.
+    pub(crate) async fn write(
+        &self,
+        key: RecordKey,
+        change: Change,
+        condition: Condition,
+    ) -> Result<Written, ClientError> {
         let id = WriteId {
             client: self.inner.writer,
             sequence: self.inner.next_write.fetch_add(1, Ordering::Relaxed),
         };
-        (id, self.inner.connection.logical_time())
+        let write = Write {
+            change,
+            condition,
+            id,
+            since: self.inner.connection.logical_time(),
+        };
+        self.ask_as(Put { key, write }, true).await
     }
 
     pub(crate) fn jittered(&self, delay_ms: u64) -> Duration {

@@ -93,6 +93,9 @@ impl ClientError {
                 Some(write_id) => ClientError::Unknown { write_id, reason },
                 None => ClientError::NotApplied { reason },
             },
+            RequestError::Forgotten => {
+                ClientError::from_node(RequestError::Unknown(error.to_string()), write_id)
+            }
             RequestError::Conflict { current } => ClientError::Conflict { current },
             RequestError::Overloaded { retry_after_ms } => ClientError::Overloaded {
                 retry_after: Duration::from_millis(retry_after_ms),

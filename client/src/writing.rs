@@ -4,8 +4,8 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use engram_core::limits::{TAG_BYTES_MAX, TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX};
-use engram_core::types::{Blob, Change, Condition, Key, Millis, Write};
-use engram_core::wire::{Put as PutRequest, Written};
+use engram_core::types::{Blob, Change, Condition, Key, Millis};
+use engram_core::wire::Written;
 use futures::future::BoxFuture;
 
 use crate::{ClientError, Namespace, Version};
@@ -189,15 +189,7 @@ pub(crate) async fn write(
     condition: Condition,
 ) -> Result<Written, ClientError> {
     let key = namespace.record_key(key).await?;
-    let client = namespace.client();
-    let (id, since) = client.new_write();
-    let write = Write {
-        change,
-        condition,
-        id,
-        since,
-    };
-    client.ask(PutRequest { key, write }).await
+    namespace.client().write(key, change, condition).await
 }
 
 /// A deletion of one key, which happens when it is awaited. Returns whether the key held a value.

@@ -53,7 +53,7 @@ pub const REPLICATOR_OPERATIONS_MAX: usize = 4096;
 /// `Overloaded`.
 pub const COORDINATOR_OPERATIONS_MAX: usize = 1024;
 /// Most operations queued on one key; beyond it callers get `Overloaded`.
-pub const KEY_QUEUE_MAX: usize = 512;
+pub const KEY_QUEUE_MAX: usize = 48;
 /// Bytes of registers that one replicator keeps ready for one-round-trip writes.
 pub const PROPOSER_CACHE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of records that one shard keeps in memory unless configured otherwise.
@@ -162,6 +162,8 @@ const _: () = assert!(2 * VALUE_BYTES_MAX + 64 * 1024 <= PACKET_BYTES_MAX);
 const _: () = assert!(LINK_BYTES_MAX >= PACKET_BYTES_MAX);
 const _: () = assert!(PACKET_COALESCE_BYTES + VALUE_BYTES_MAX < PACKET_BYTES_MAX);
 const _: () = assert!(RECENT_WRITES_MIN <= RECENT_WRITES_MAX);
+// A write that waits behind a full queue must still be remembered when its turn comes.
+const _: () = assert!(KEY_QUEUE_MAX < RECENT_WRITES_MAX);
 const _: () = assert!(REPLICAS % 2 == 1);
 const _: () = assert!(STORE_GROUP_BYTES_MAX <= STORE_APPEND_BYTES_MAX);
 const _: () = assert!(STORE_GROUP_APPENDS_MAX <= STORE_APPENDS_MAX);

@@ -25,6 +25,8 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
             })
             .collect()
     });
+    let reports = directory.shard_reports();
+    let purged = reports.iter().map(|(_, report)| report.purged).sum();
     NodeStatus {
         name: directory.me.name.clone(),
         member: MemberId(directory.me.id.0),
@@ -36,13 +38,12 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
         config_version: config.as_ref().map_or(0, |config| config.version),
         durable_lsn: env.store.durable_lsn().0,
         peers,
-        shards: directory
-            .shard_reports()
+        shards: reports
             .into_iter()
             .map(|(_, report)| report.status)
             .collect(),
         partitions: directory.partition_reports(),
         disk_free_bytes: env.store.free_bytes(),
-        counters: Vec::new(),
+        counters: vec![("tombstones_purged".into(), purged)],
     }
 }

@@ -308,6 +308,7 @@ impl ShardState {
             report.status.changes = status.changes;
             report.status.unlearned = status.unlearned;
             report.status.behind = status.behind;
+            report.purged = status.purged;
             report.next_lseq = next_lseq;
             report.seen = seen;
         });

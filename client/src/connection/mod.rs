@@ -131,17 +131,18 @@ impl Connection {
     }
 
     /// Sends a request to whoever can carry it out, again and again until there is a final
-    /// result or the time is up.
+    /// result or the time is up. `is_own`: a write was made for this call, by [`crate::Client`].
     ///
     /// # Errors
     /// The last error; `Unknown` for a write of which any attempt may have had effect.
     pub(crate) async fn call(
         &self,
         request: ClientRequest,
+        is_own: bool,
         patience: Patience,
     ) -> Result<ClientReply, ClientError> {
         let shard = self.shard_of(&request);
-        let mut progress = Progress::new(&request, shard.map(|shard| shard.0));
+        let mut progress = Progress::new(&request, shard.map(|shard| shard.0), is_own);
         let Some(_permit) = self.permit(patience).await else {
             return Err(progress.give_up("too many requests of this client are in flight"));
         };
@@ -154,6 +155,9 @@ impl Connection {
             let Some((member, handle)) = self.route(shard, avoid, patience).await else {
                 return Err(progress.give_up("no node is connected"));
             };
+            if progress.may_renew_since() {
+                self.renew_since(&mut frame);
+            }
             let end = self.attempt(&mut frame, member, &handle, patience).await;
             let again = match progress.judge(end) {
                 Verdict::Done(result) => return result,
@@ -184,7 +188,7 @@ impl Connection {
         patience: Patience,
     ) -> Result<ClientReply, ClientError> {
         let shard = self.shard_of(&request);
-        let mut progress = Progress::new(&request, shard.map(|shard| shard.0));
+        let mut progress = Progress::new(&request, shard.map(|shard| shard.0), false);
         if self.is_closed() {
             return Err(ClientError::Closed);
         }
@@ -222,6 +226,14 @@ impl Connection {
             timeout_ms: 0,
             body,
         })
+    }
+
+    fn renew_since(&self, frame: &mut Frame) {
+        if let Frame::Request(envelope) = frame
+            && let ClientRequest::Put(put) = &mut envelope.body
+        {
+            put.write.since = self.switchboard.logical_time();
+        }
     }
 
     async fn permit(&self, patience: Patience) -> Option<SemaphorePermit<'_>> {

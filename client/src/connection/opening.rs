@@ -125,7 +125,7 @@ impl Connection {
 
     async fn first_config(&self, patience: Patience) -> Result<(), ConnectError> {
         let request = ClientRequest::GetConfig(GetConfig);
-        let reason = match self.call(request, patience).await {
+        let reason = match self.call(request, false, patience).await {
             Ok(ClientReply::Config(config)) => {
                 self.adopt(config);
                 return Ok(());

@@ -1,7 +1,7 @@
 //! What becomes of a request after each attempt: pure.
 //!
-//! A write carries the same id and `since` in every attempt, and nodes apply each id at most once;
-//! so it may be sent again after anything. What is left to decide is when an error is final, and
+//! A write carries the same id in every attempt, and from the first attempt on that may have had
+//! effect the same `since`; nodes apply each id at most once. So it may be sent again after anything. What is left to decide is when an error is final, and
 //! whether it may say that the write had no effect.
 
 use engram_core::limits::{CLIENT_RETRY_MS_MAX, CLIENT_RETRY_MS_MIN};
@@ -58,6 +58,8 @@ struct PendingWrite {
 pub(crate) struct Progress {
     write: Option<PendingWrite>,
     shard: Option<u16>,
+    /// Whether the write was made for this request alone, so that no other sent it before.
+    is_own: bool,
     retries: u32,
     /// Whether an attempt may have been, or may yet be, applied.
     uncertain: bool,
@@ -65,8 +67,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// No attempt was made yet.
-    pub(crate) fn new(request: &ClientRequest, shard: Option<u16>) -> Progress {
+    /// No attempt was made yet. `is_own`: a write's id was never sent before.
+    pub(crate) fn new(request: &ClientRequest, shard: Option<u16>, is_own: bool) -> Progress {
         let write = match request {
             ClientRequest::Put(put) => Some(PendingWrite {
                 id: put.write.id,
@@ -77,10 +79,18 @@ impl Progress {
         Progress {
             write,
             shard,
+            is_own,
             retries: 0,
             uncertain: false,
             last: None,
         }
+    }
+
+    /// Whether the next attempt may carry a later `since`. It bounds from below when the write can
+    /// have been applied; attempts that certainly had no effect do not count. A late `since` keeps
+    /// a much-written key from forgetting what came after it, and so from refusing the write.
+    pub(crate) fn may_renew_since(&self) -> bool {
+        self.write.is_some() && self.is_own && !self.uncertain
     }
 
     /// Judges the end of an attempt.
@@ -123,6 +133,16 @@ impl Progress {
             RequestError::NotApplied(_) | RequestError::Unavailable { .. } => {
                 self.keep(error);
                 self.again(true)
+            }
+            // Nothing was ever evaluated, so the next attempt carries a later `since`.
+            RequestError::Forgotten if self.may_renew_since() => {
+                self.keep(error);
+                self.again(false)
+            }
+            // The node will say so again and again.
+            RequestError::Forgotten => {
+                self.uncertain = true;
+                self.refuse(error)
             }
             RequestError::Unknown(_) => {
                 self.uncertain = true;
@@ -266,7 +286,7 @@ mod tests {
             since: LogicalTime(1),
         };
         let put = Put { key: key(), write };
-        Progress::new(&ClientRequest::Put(put), Some(3))
+        Progress::new(&ClientRequest::Put(put), Some(3), true)
     }
 
     fn read() -> Progress {
@@ -274,7 +294,7 @@ mod tests {
             key: key(),
             with_value: true,
         };
-        Progress::new(&ClientRequest::Get(get), Some(3))
+        Progress::new(&ClientRequest::Get(get), Some(3), false)
     }
 
     fn error(error: RequestError) -> End {
@@ -365,6 +385,25 @@ mod tests {
             let shown = format!("{condition:?} {ends:?}");
             assert_eq!(outcome(write(condition), ends), expected, "{shown}");
         }
+    }
+
+    #[test]
+    fn since_stays_once_an_attempt_may_have_had_effect() {
+        let mut progress = write(Condition::Any);
+        assert!(progress.may_renew_since());
+        for (end, may_renew) in [
+            (not_applied(), true),
+            (not_connected(), true),
+            (End::TimedOut, false),
+            (not_applied(), false),
+        ] {
+            again(&mut progress, end);
+            assert_eq!(progress.may_renew_since(), may_renew);
+        }
+        let mut given = write(Condition::Any);
+        given.is_own = false;
+        assert!(!given.may_renew_since(), "it may have been sent before");
+        assert!(!read().may_renew_since());
     }
 
     #[test]

@@ -53,11 +53,6 @@ impl Follower {
         Ok(())
     }
 
-    /// The store forgot a key for good.
-    pub fn purged(&mut self, key: &RecordKey) {
-        self.entries.remove(key);
-    }
-
     /// Compares the index with what the replica holds, at rest.
     ///
     /// # Errors

@@ -268,13 +268,15 @@ impl World {
         let result = it
             .index
             .page(page, |key, register| ledger.was_chosen(key, register));
-        let seen = it.index.seen.0;
+        let seen = it.index.seen;
+        let indexed = LocalEvent::Acceptor(acceptor::Event::Indexed(seen));
         if let Some(machines) = &mut it.machines {
-            machines.index_asking = machines.index_target > seen.saturating_add(1);
+            machines.index_asking = machines.index_target > seen.0.saturating_add(1);
             if machines.index_asking {
                 self.soon(node, LocalEvent::IndexAsks);
             }
         }
+        self.soon(node, indexed);
         self.check(result);
     }
 

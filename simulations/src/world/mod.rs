@@ -1,7 +1,7 @@
 //! The world: everything that happens, in virtual time, decided by one seed.
 //!
-//! A run has three phases: a storm, in which clients work while faults happen; healing, after
-//! which every key is read through every node; and rest, in which all replicas must converge.
+//! A run has three phases: a storm, in which clients work while faults happen; rest after healing,
+//! in which all replicas must converge; and last reads of every key through every node.
 
 mod clients;
 mod faults;
@@ -234,6 +234,7 @@ impl World {
         world.storm();
         world.heal();
         world.rest();
+        world.last_reads();
         world.judge();
         Outcome {
             seed: setup.seed,

@@ -129,6 +129,7 @@ impl World {
                 members: members.clone(),
                 cache_bytes,
                 purge_after_ms,
+                indexed: true,
                 ..acceptor::Options::new(SHARD, it.member, it.incarnation)
             }),
             proposer: Proposer::new(proposer::Options {
@@ -144,6 +145,7 @@ impl World {
             index_asking: false,
             index_target: 0,
         });
+        let indexed = it.index.seen;
         let (life, witnessed, incarnation) = (it.life, it.witnessed, it.incarnation);
         self.trace.note(
             self.now_us,
@@ -153,6 +155,7 @@ impl World {
         if witnessed {
             self.soon(node, LocalEvent::Acceptor(AcceptorEvent::Witnessed));
         }
+        self.soon(node, LocalEvent::Acceptor(AcceptorEvent::Indexed(indexed)));
         let tick_us = self.random.below(acceptor::TICK_MS * 1000);
         self.later(node, tick_us, LocalEvent::Tick);
     }

@@ -20,7 +20,7 @@ const LOOK_US: u64 = 1_000_000;
 const LAST_READ_US: u64 = 30_000_000;
 
 impl World {
-    /// All faults end; every key is read through every node.
+    /// All faults end.
     pub(super) fn heal(&mut self) {
         self.trace.note(self.now_us, format_args!("heal"));
         self.healed = true;
@@ -28,8 +28,12 @@ impl World {
         for node in 0..self.nodes.len() {
             self.restart(node);
         }
-        // Copies of requests that are still on their way arrive before the last reads.
+        // Copies of requests that are still on their way arrive before rest.
         self.pass(10_000_000);
+    }
+
+    /// Every key is read through every node: after rest, for a read repairs what it finds.
+    pub(super) fn last_reads(&mut self) {
         for node in 0..self.nodes.len() {
             for number in 0..self.profile.keys {
                 if self.violations.is_empty() {

@@ -1,22 +1,9 @@
 //! What of an entry is indexed: its words, and the text whose meaning is embedded.
 
-use bincode::{Decode, Encode};
-
 use super::json_text::{Scalar, scalars};
 use super::key_words::{key_parts, key_words};
 use crate::limits::{INDEX_MEANING_BYTES_MAX, INDEX_WORDS_BYTES_MAX};
-
-/// Which part of an entry is indexed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Encode, Decode)]
-pub enum Source {
-    /// The key alone.
-    Key,
-    /// The value alone. A binary value leaves nothing to index but the key.
-    Value,
-    /// The key and the value.
-    #[default]
-    Both,
-}
+use crate::types::IndexSource as Source;
 
 /// The text of one entry, cut to [`INDEX_WORDS_BYTES_MAX`] and [`INDEX_MEANING_BYTES_MAX`].
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -26,7 +26,7 @@ pub use embedding::{Embedding, EmbeddingError};
 pub use feed::{FeedEntry, FeedPage, FeedRequest};
 pub use flat_segment::FlatSegment;
 pub use hash_embedder::HashEmbedder;
-pub use indexed_text::{IndexedText, Source};
+pub use indexed_text::IndexedText;
 pub use key_words::key_words;
 pub use model_id::{ModelId, ModelIdError};
 pub use options::{IndexOptions, IndexOptionsLookup, NamespaceIndexing};
@@ -44,3 +44,5 @@ pub use vector_record::{
     StoredVector, VectorKey, parse_vector_key, seal_vector_mark, unseal_vector_mark, vector_key,
     vector_mark_key, vector_range,
 };
+
+pub use crate::types::IndexSource as Source;

@@ -2,20 +2,38 @@
 
 use bincode::{Decode, Encode};
 
-use super::{ModelId, Source};
-use crate::types::NamespaceId;
+use super::ModelId;
+use crate::types::{IndexSource, NamespaceId, NamespaceOptions};
 
 /// What is indexed of a namespace. Fixed when the namespace is made.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct IndexOptions {
     /// Which part of an entry.
-    pub source: Source,
+    pub source: IndexSource,
     /// Whether entries are found by words.
     pub text: bool,
     /// Whether entries are found by meaning.
     pub semantic: bool,
     /// Whose vectors these are, if they are found by meaning.
     pub model: ModelId,
+}
+
+impl IndexOptions {
+    /// What the options of a namespace ask for, embedded by this model.
+    pub fn of(options: &NamespaceOptions, model: ModelId) -> IndexOptions {
+        let NamespaceOptions {
+            source,
+            text,
+            semantic,
+            ..
+        } = *options;
+        IndexOptions {
+            source,
+            text,
+            semantic,
+            model,
+        }
+    }
 }
 
 /// What is known about the indexing of a namespace.

@@ -256,6 +256,10 @@ pub enum RequestError {
     /// It may or may not have had effect: send it again with the same write id to find out.
     #[error("the outcome is unknown: {0}")]
     Unknown(String),
+    /// This attempt was not evaluated: the key remembers too few writes to tell whether an earlier
+    /// attempt was applied. If there was none, the write may be sent again with a later `since`.
+    #[error("it was sent so long ago that it may have been applied and forgotten")]
+    Forgotten,
     /// The condition of a write did not hold.
     #[error("conflict: {}", match current { Some(v) => format!("the key is at version {v}"), None => "the key holds no value".into() })]
     Conflict {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::ModelId;
-use super::{EMBED_RETRY_MS, EMBED_RETRY_MS_MAX, EmbedTicket};
+use super::{EMBED_RETRY_MS, EMBED_RETRY_MS_MAX, EmbedFailure, EmbedTicket};
 use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_EMBEDS_IN_FLIGHT_MAX};
 use crate::types::{Ballot, Lseq, Millis, RecordKey, ShardId};
 
@@ -27,8 +27,8 @@ pub(super) struct Missing {
 pub(super) enum Failed {
     /// It will be tried again.
     Again,
-    /// It was removed: it failed too often.
-    TooOften(Missing),
+    /// It was removed: it failed too often, or a later life may do better.
+    NotNow(Missing),
     /// It was removed: it can never succeed.
     Never(RecordKey, Missing),
 }
@@ -80,6 +80,27 @@ impl Backlog {
         Some(missing)
     }
 
+    /// Moves what waits for this very version to a later place in the change log, where it was
+    /// found again. Returns the place it had.
+    pub(super) fn move_to(
+        &mut self,
+        key: &RecordKey,
+        vtag: Ballot,
+        model: &ModelId,
+        lseq: Lseq,
+    ) -> Option<Lseq> {
+        let missing = self.missing.get_mut(key)?;
+        if missing.vtag != vtag || missing.model != *model {
+            return None;
+        }
+        let before = std::mem::replace(&mut missing.lseq, lseq);
+        if missing.ticket.is_none() {
+            self.due.remove(&(missing.due, before, key.clone()));
+            self.due.insert((missing.due, lseq, key.clone()));
+        }
+        Some(before)
+    }
+
     /// When the next text is due, if it may be embedded then.
     pub(super) fn next_due(&self) -> Option<Millis> {
         if self.in_flight.len() >= INDEX_EMBEDS_IN_FLIGHT_MAX {
@@ -112,15 +133,16 @@ impl Backlog {
         &mut self,
         now: Millis,
         ticket: EmbedTicket,
-        permanent: bool,
+        failure: EmbedFailure,
     ) -> Option<Failed> {
         let (key, mut missing) = self.finish(ticket)?;
-        if permanent {
-            return Some(Failed::Never(key, missing));
+        match failure {
+            EmbedFailure::Never => return Some(Failed::Never(key, missing)),
+            EmbedFailure::NotHere => return Some(Failed::NotNow(missing)),
+            EmbedFailure::Again => missing.attempts += 1,
         }
-        missing.attempts += 1;
         if missing.attempts >= EMBED_ATTEMPTS_MAX {
-            return Some(Failed::TooOften(missing));
+            return Some(Failed::NotNow(missing));
         }
         let pause = EMBED_RETRY_MS
             .checked_shl(missing.attempts - 1)

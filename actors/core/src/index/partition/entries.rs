@@ -10,7 +10,7 @@ use super::backlog::{Failed, Missing};
 use super::space::NewVector;
 use super::{
     Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
-    NAMESPACE_WAIT_MS, SHIP_WAIT_MS,
+    NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
 use crate::storage::Keyspace;
@@ -112,10 +112,6 @@ impl IndexPartition {
         options: IndexOptions,
         changes: &mut Vec<TextChange>,
     ) {
-        // Nobody needs the vector of an older version any more.
-        if let Some(older) = self.backlog.remove(&entry.key) {
-            self.end(older.shard, older.lseq);
-        }
         let FeedEntry {
             lseq,
             key,
@@ -141,13 +137,26 @@ impl IndexPartition {
         } else if options.text {
             changes.push(TextChange::Delete(key.clone()));
         }
+        if options.semantic && !meaning.is_empty() {
+            // A version that was accepted again is in the log again.
+            let moved = self.backlog.move_to(&key, vtag, &options.model, lseq);
+            if let Some(before) = moved {
+                self.end(shard, before);
+                self.begin(shard, lseq);
+                return;
+            }
+        }
+        // Nobody needs the vector of an older version any more.
+        if let Some(older) = self.backlog.remove(&key) {
+            self.end(older.shard, older.lseq);
+        }
         if !options.semantic {
             return;
         }
         if meaning.is_empty() {
             self.spaces.remove(&key);
-            self.writes
-                .remove(Keyspace::Vectors, vector_key(shard, &key));
+            self.begin(shard, lseq);
+            self.forget_stored(shard, &key, lseq);
             return;
         }
         if self.spaces.vtag(&key, &options.model) == Some(vtag) {
@@ -212,17 +221,14 @@ impl IndexPartition {
                 }
                 self.complete(&key, missing, &vector);
             }
-            Err(failure) => match self.backlog.fail(now, ticket, failure.permanent) {
+            Err(failure) => match self.backlog.fail(now, ticket, failure) {
                 None => {}
                 Some(Failed::Again) => self.counts.embed_retries += 1,
                 Some(Failed::Never(key, missing)) => {
                     self.counts.embed_given_up += 1;
-                    // What is stored belongs to an older version.
-                    self.writes
-                        .remove(Keyspace::Vectors, vector_key(missing.shard, &key));
-                    self.end(missing.shard, missing.lseq);
+                    self.forget_stored(missing.shard, &key, missing.lseq);
                 }
-                Some(Failed::TooOften(missing)) => {
+                Some(Failed::NotNow(missing)) => {
                     self.counts.embed_given_up += 1;
                     if let Some(state) = self.shards.get_mut(&missing.shard) {
                         state.give_up(missing.lseq);
@@ -253,7 +259,7 @@ impl IndexPartition {
         }
     }
 
-    /// A missing vector is there: it can be found and is stored.
+    /// A missing vector is there: it can be found, and the entry is dealt with once it is durable.
     fn complete(&mut self, key: &RecordKey, missing: Missing, vector: &Embedding) {
         let Missing {
             shard,
@@ -271,21 +277,41 @@ impl IndexPartition {
             tags: tags.clone(),
             vector,
         };
-        if self.spaces.upsert(new).is_ok() {
-            let place = vector_key(shard, key);
-            let stored = StoredVector {
-                vtag,
-                model,
-                tags,
-                vector: vector.clone(),
-            };
-            let sealed = stored.seal(&place);
-            self.writes.put(Keyspace::Vectors, place, sealed);
-        } else {
+        if self.spaces.upsert(new).is_err() {
             // Of another dimension than the model's other vectors: comparing them is in vain.
             self.counts.embed_given_up += 1;
+            self.forget_stored(shard, key, lseq);
+            return;
         }
-        self.end(shard, lseq);
+        let place = vector_key(shard, key);
+        let stored = StoredVector {
+            vtag,
+            model,
+            tags,
+            vector: vector.clone(),
+        };
+        let sealed = stored.seal(&place);
+        self.writes.put(Keyspace::Vectors, place, sealed);
+        self.writing.push((shard, lseq));
+    }
+
+    /// Removes what is stored of an older version. The entry is dealt with once that is durable.
+    fn forget_stored(&mut self, shard: ShardId, key: &RecordKey, lseq: Lseq) {
+        self.writes
+            .remove(Keyspace::Vectors, vector_key(shard, key));
+        self.writing.push((shard, lseq));
+    }
+
+    /// What was written is durable, or will not be in this life.
+    pub(super) fn stored(&mut self, ticket: StoreTicket, durable: bool) {
+        for (shard, lseq) in self.unconfirmed.remove(&ticket).unwrap_or_default() {
+            if durable {
+                self.end(shard, lseq);
+            } else if let Some(state) = self.shards.get_mut(&shard) {
+                self.counts.unstored_vectors += 1;
+                state.give_up(lseq);
+            }
+        }
     }
 
     fn begin(&mut self, shard: ShardId, lseq: Lseq) {

@@ -18,17 +18,22 @@ pub struct EmbedTicket(pub u64);
 /// Pairs stored vectors with the request to load them.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct LoadTicket(pub u64);
+/// Pairs a write with the news that it is durable.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct StoreTicket(pub u64);
 /// Pairs an answer with its query; given by the shell, never twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct QueryTicket(pub u64);
 
 /// Why a text got no vector.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct EmbedFailure {
-    /// Whether trying again is in vain.
-    pub permanent: bool,
-    /// For the log.
-    pub reason: Arc<str>,
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum EmbedFailure {
+    /// It may succeed another time.
+    Again,
+    /// Not in this life: the node does not have the model.
+    NotHere,
+    /// Never: the model does not take this text.
+    Never,
 }
 
 /// What happened.
@@ -51,6 +56,22 @@ pub enum Event {
         shard: ShardId,
         /// What is stored.
         page: RangePage,
+    },
+    /// Answer to [`Effect::LoadVectors`] that failed.
+    VectorsUnreadable {
+        /// From the effect.
+        ticket: LoadTicket,
+        /// Which shard's.
+        shard: ShardId,
+        /// Whether reading again is in vain.
+        damaged: bool,
+    },
+    /// Answer to [`Effect::Store`].
+    Stored {
+        /// From the effect.
+        ticket: StoreTicket,
+        /// Whether the batch is on disk.
+        durable: bool,
     },
     /// A shard's change log goes at least this far.
     Advance {
@@ -128,8 +149,13 @@ pub enum Effect {
     },
     /// Give a vector to the shard's other replicas. May be lost.
     Ship(VectorShip),
-    /// Write, without waiting. A failure ends this life of the partition.
-    Store(WriteBatch),
+    /// Write. Batches become durable in the order in which they are given.
+    Store {
+        /// For the answer.
+        ticket: StoreTicket,
+        /// What to write.
+        batch: WriteBatch,
+    },
     /// Change the full-text index.
     ApplyText(Vec<TextChange>),
     /// Empty the full-text index.

@@ -4,8 +4,9 @@ use super::super::{
     StoredVector, TextMarks, VectorKey, parse_vector_key, seal_vector_mark, unseal_vector_mark,
     vector_mark_key, vector_range,
 };
+use super::shard::ShardState;
 use super::space::NewVector;
-use super::{Effect, IndexPartition, LoadTicket};
+use super::{Effect, IndexPartition, LOAD_RETRY_MS, LoadTicket};
 use crate::limits::{INDEX_LOAD_ENTRIES, PAGE_BYTES_MAX};
 use crate::storage::{Keyspace, RangePage, RangeQuery};
 use crate::types::{Blob, Lseq, Millis, ShardId};
@@ -73,15 +74,57 @@ impl IndexPartition {
         }
     }
 
+    pub(super) fn vectors_unreadable(
+        &mut self,
+        now: Millis,
+        ticket: LoadTicket,
+        shard: ShardId,
+        damaged: bool,
+    ) {
+        let Some(state) = self.shards.get_mut(&shard) else {
+            return;
+        };
+        if state.loading != Some(ticket) {
+            return;
+        }
+        if !damaged {
+            state.load_again_at = Some(now.plus(LOAD_RETRY_MS));
+            return;
+        }
+        // What was read until here is good; all entries are looked at for the rest.
+        state.loading = None;
+        self.distrust(shard);
+        self.start_feeding(shard);
+    }
+
+    /// Begins again to read the vectors of shards that could not be read before.
+    pub(super) fn retry_loads(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        let due = |state: &mut ShardState| state.load_again_at.take_if(|at| now >= *at).is_some();
+        let due: Vec<ShardId> = self
+            .shards
+            .iter_mut()
+            .filter_map(|(shard, state)| due(state).then_some(*shard))
+            .collect();
+        for shard in due {
+            let (from, to) = vector_range(shard);
+            self.load(shard, from, to, out);
+        }
+    }
+
     /// Removes a damaged pair. Whose vector it was is unknown, so every entry must be looked at
     /// again, and after a crash as well: the stored mark goes back in the same batch.
     fn discard(&mut self, shard: ShardId, key: &bytes::Bytes) {
         self.counts.damaged_vectors += 1;
+        self.writes.remove(Keyspace::Vectors, key.clone());
+        self.distrust(shard);
+    }
+
+    /// Sees to it that every entry of a shard is looked at again.
+    fn distrust(&mut self, shard: ShardId) {
         let Some(state) = self.shards.get_mut(&shard) else {
             return;
         };
         state.damaged = true;
-        self.writes.remove(Keyspace::Vectors, key.clone());
         let (place, start) = (vector_mark_key(shard), seal_vector_mark(shard, Lseq(0)));
         self.writes.put(Keyspace::Vectors, place, start);
     }

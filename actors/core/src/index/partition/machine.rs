@@ -9,7 +9,9 @@ use super::early_ships::EarlyShips;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
 use super::space::Spaces;
-use super::{Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, VECTOR_MARK_STORE_MS};
+use super::{
+    Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, StoreTicket, VECTOR_MARK_STORE_MS,
+};
 use crate::limits::{INDEX_FEED_PAGE_MAX, INDEX_PENDING_TEXTS_MAX};
 use crate::storage::{Keyspace, WriteBatch};
 use crate::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
@@ -44,6 +46,8 @@ pub struct PartitionStats {
     pub embed_retries: u64,
     /// Texts that the model refused, or failed too often.
     pub embed_given_up: u64,
+    /// Vectors that could not be stored; they are made again after a restart.
+    pub unstored_vectors: u64,
     /// Stored vectors that were damaged and are made again.
     pub damaged_vectors: u64,
     /// Entries passed over because their namespace remained unknown.
@@ -70,6 +74,10 @@ pub struct IndexPartition {
     pub(super) unknown: BTreeSet<NamespaceId>,
     /// What the current step writes.
     pub(super) writes: WriteBatch,
+    /// Entries that are dealt with once what the current step writes is durable.
+    pub(super) writing: Vec<(ShardId, Lseq)>,
+    /// The same for writes on their way.
+    pub(super) unconfirmed: BTreeMap<StoreTicket, Vec<(ShardId, Lseq)>>,
     pub(super) counts: PartitionStats,
     marks_moved_since: Option<Millis>,
     /// The shard that was asked last: the next one is asked first.
@@ -92,6 +100,8 @@ impl IndexPartition {
             text_marks: None,
             unknown: BTreeSet::new(),
             writes: WriteBatch::default(),
+            writing: Vec::new(),
+            unconfirmed: BTreeMap::new(),
             counts: PartitionStats::default(),
             marks_moved_since: None,
             last_asked: None,
@@ -124,6 +134,14 @@ impl IndexPartition {
             } => {
                 self.vectors_loaded(ticket, shard, &page, out);
             }
+            Event::VectorsUnreadable {
+                ticket,
+                shard,
+                damaged,
+            } => {
+                self.vectors_unreadable(now, ticket, shard, damaged);
+            }
+            Event::Stored { ticket, durable } => self.stored(ticket, durable),
             Event::Advance { shard, learned } => {
                 if let Some(state) = self.shards.get_mut(&shard) {
                     state.target = state.target.max(learned);
@@ -137,14 +155,13 @@ impl IndexPartition {
             Event::TextFound { ticket, result } => self.text_found(now, ticket, result, out),
             Event::Timer => self.timer = None,
         }
+        self.retry_loads(now, out);
         self.pull(now, out);
         self.start_embeddings(now, out);
         self.commit(now, out);
         self.store_marks(now);
         self.note_lag(now);
-        if !self.writes.is_empty() {
-            out.push(Effect::Store(std::mem::take(&mut self.writes)));
-        }
+        self.flush(out);
         self.set_timer(out);
     }
 
@@ -293,6 +310,20 @@ impl IndexPartition {
         }
     }
 
+    /// Sends off what this step writes.
+    fn flush(&mut self, out: &mut Vec<Effect>) {
+        if self.writes.is_empty() {
+            return;
+        }
+        let ticket = StoreTicket(self.next_ticket());
+        self.unconfirmed
+            .insert(ticket, std::mem::take(&mut self.writing));
+        out.push(Effect::Store {
+            ticket,
+            batch: std::mem::take(&mut self.writes),
+        });
+    }
+
     fn note_lag(&mut self, now: Millis) {
         for state in self.shards.values_mut() {
             state.note_lag(now);
@@ -305,7 +336,10 @@ impl IndexPartition {
             let timeout = state
                 .outstanding
                 .map(|asked| asked.since.plus(FEED_TIMEOUT_MS));
-            timeout.into_iter().chain(state.paused_until)
+            timeout
+                .into_iter()
+                .chain(state.paused_until)
+                .chain(state.load_again_at)
         });
         let marks = self
             .marks_moved_since

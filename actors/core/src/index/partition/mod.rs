@@ -31,7 +31,8 @@
 //!
 //! | event | from | if lost |
 //! |---|---|---|
-//! | `Host`, `TextOpened`, `VectorsLoaded` | shell, at start | the shard is not searched |
+//! | `Host`, `TextOpened`, `VectorsLoaded`, `VectorsUnreadable` | shell, at start | the shard is not searched |
+//! | `Stored` | store | vectors are made again after a restart |
 //! | `Advance` | shard | the next one, or the next page, makes up for it |
 //! | `Page` | shard | asked again after [`FEED_TIMEOUT_MS`] |
 //! | `Embedded` | embedder | never lost while the node runs |
@@ -51,7 +52,9 @@ mod queries;
 mod shard;
 mod space;
 
-pub use event::{Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket};
+pub use event::{
+    Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket, StoreTicket,
+};
 pub use machine::{IndexPartition, PartitionConfig, PartitionStats};
 
 /// How long a replica waits for the vector that another one should ship.
@@ -60,6 +63,8 @@ pub const SHIP_WAIT_MS: u64 = 2_000;
 pub const FEED_TIMEOUT_MS: u64 = 5_000;
 /// Pause after a page that held less than was promised.
 pub const FEED_PAUSE_MS: u64 = 100;
+/// Pause before stored vectors that could not be read are read again.
+pub const LOAD_RETRY_MS: u64 = 1_000;
 /// How long changes to the full-text index wait for others to be committed with.
 pub const TEXT_COMMIT_MS: u64 = 200;
 /// How long a text mark that moved without any change to the text waits to be committed.

@@ -11,6 +11,8 @@ use crate::types::{Lseq, Millis, ShardId};
 pub(super) struct ShardState {
     /// While stored vectors are being read.
     pub(super) loading: Option<LoadTicket>,
+    /// When stored vectors that could not be read are read again.
+    pub(super) load_again_at: Option<Millis>,
     /// Whether feeding has begun: both marks are known.
     pub(super) feeding: bool,
     /// The vector mark as stored.
@@ -28,9 +30,9 @@ pub(super) struct ShardState {
     pub(super) paused_until: Option<Millis>,
     /// How often an entry was found to be of a namespace that is not known yet.
     pub(super) unknown_namespace: u32,
-    /// Entries whose vector is still missing.
+    /// Entries whose vector is missing or not durable yet.
     open: BTreeSet<Lseq>,
-    /// The first entry whose vector was given up in this life, though another may succeed.
+    /// The first entry that was given up in this life, though another may succeed.
     pinned: Option<Lseq>,
     /// Searchable by words up to here.
     pub(super) text_mark: Lseq,
@@ -55,23 +57,23 @@ impl ShardState {
             && (self.more || self.target > self.fed)
     }
 
-    /// Begins a missing vector.
+    /// Begins an entry that takes time.
     pub(super) fn begin(&mut self, lseq: Lseq) {
         self.open.insert(lseq);
     }
 
-    /// Ends a missing vector: it is stored, or nobody needs it any more.
+    /// Ends it: its vector is durable, or nobody needs it any more.
     pub(super) fn end(&mut self, lseq: Lseq) {
         self.open.remove(&lseq);
     }
 
-    /// Gives a vector up for this life.
+    /// Gives an entry up for this life.
     pub(super) fn give_up(&mut self, lseq: Lseq) {
         self.end(lseq);
         self.pinned = Some(self.pinned.map_or(lseq, |pinned| pinned.min(lseq)));
     }
 
-    /// All vectors up to here are stored.
+    /// All vectors up to here are durable.
     pub(super) fn vector_mark(&self) -> Lseq {
         let missing = self
             .open

@@ -279,11 +279,9 @@ impl Acceptor {
             .into_iter()
             .filter_map(|(key, answer)| match answer {
                 Fetched::Newer(record) => Some((key, record)),
-                Fetched::Same => {
-                    self.log.forget(&key);
-                    None
-                }
-                Fetched::NotNewer => None,
+                // Since the page was made, the peer has purged the record, or this replica has
+                // accepted more than it asked with: nothing follows from that.
+                Fetched::Same | Fetched::NotNewer => None,
             })
             .collect();
         self.enter(

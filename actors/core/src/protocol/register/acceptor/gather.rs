@@ -195,8 +195,8 @@ impl Acceptor {
                 for ((key, theirs), own) in gather.wanted.into_iter().zip(gather.found) {
                     let own_accepted = own.as_ref().map_or(Ballot::ZERO, |r| r.accepted);
                     if theirs == own_accepted {
-                        // Equal on two replicas: chosen.
-                        self.log.forget(&key);
+                        // By now this replica may have accepted more, which is not known to be.
+                        self.held_by_two(&key, theirs);
                     } else if theirs > own_accepted && (own.is_some() || theirs > self.meta.floor) {
                         wanted.push((key, own_accepted));
                     }

@@ -119,6 +119,7 @@ impl Acceptor {
                     && record.accepted == ballot
                     && record.promise == ballot
                     && record.register.value.is_none()
+                    && self.gone.knows(key, &record)
                 {
                     self.remove(key, &record, out);
                     self.purged += 1;
@@ -134,7 +135,11 @@ impl Acceptor {
                 self.install(now, key, record.as_ref(), pulled, from, out);
             }
             Job::PurgeIfEmpty { lseq } => {
-                if record.is_some_and(|r| r.lseq == lseq && r.register.value.is_none()) {
+                if let Some(record) = record
+                    && record.lseq == lseq
+                    && record.register.value.is_none()
+                    && self.gone.knows(key, &record)
+                {
                     out.push(Effect::Purge(key.clone()));
                 }
             }
@@ -257,7 +262,7 @@ impl Acceptor {
         };
         let mut written = IoId(0);
         if ballot == accepted {
-            self.log.forget(key);
+            self.held_by_two(key, ballot);
         } else if ballot > accepted && ballot >= promise && ballot > floor {
             let record = Record {
                 promise: promise.max(ballot),
@@ -266,15 +271,19 @@ impl Acceptor {
                 lseq: Lseq(0),
             };
             written = self.write(now, key, own, record, Position::Next, out);
-            // Two replicas hold the same ballot now. That is a majority of up to three.
-            if self.options.members.len() <= 3 {
-                self.log.forget(key);
-            }
+            self.held_by_two(key, ballot);
         } else if ballot > accepted && ballot > floor {
             // A higher promise refuses it: a round of our own settles what is chosen.
             out.push(Effect::Settle(key.clone()));
         }
         self.installed(from, written);
+    }
+
+    /// This replica and another have accepted the same ballot: a majority of up to three.
+    pub(super) fn held_by_two(&mut self, key: &RecordKey, ballot: Ballot) {
+        if self.options.members.len() <= 3 {
+            self.log.chosen(key, ballot);
+        }
     }
 
     fn refused_below(&self, record: Option<&Record>) -> Ballot {

@@ -57,6 +57,13 @@ impl ChangeLog {
         }
     }
 
+    /// Notes that a ballot of a key was chosen: the key no longer waits, unless for a later one.
+    pub(super) fn chosen(&mut self, key: &RecordKey, ballot: Ballot) {
+        if self.waiting(key).is_some_and(|waiting| waiting <= ballot) {
+            self.forget(key);
+        }
+    }
+
     /// The ballot that waits to be learned for a key.
     pub(super) fn waiting(&self, key: &RecordKey) -> Option<Ballot> {
         self.by_key.get(key).map(|unlearned| unlearned.ballot)
@@ -134,6 +141,7 @@ impl Acceptor {
             _ => {
                 record.lseq = self.meta.next_lseq;
                 self.meta.next_lseq = Lseq(record.lseq.0 + 1);
+                self.gone.moved(key, old, &record);
                 if let Some(old) = old {
                     batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
                 }
@@ -204,6 +212,7 @@ impl Acceptor {
         self.meta.floor = self.meta.floor.max(old.accepted);
         self.meta.floor_time = self.meta.floor_time.max(old.register.newest_time());
         self.log.forget(key);
+        self.gone.purged(key);
         let mut batch = WriteBatch::default();
         batch.remove(Keyspace::Records, keys::record(shard, key));
         batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));

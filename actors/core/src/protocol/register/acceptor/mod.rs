@@ -10,6 +10,7 @@
 
 mod catch_up;
 mod gather;
+mod gone;
 mod housekeeping;
 mod jobs;
 mod log;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 use self::catch_up::CatchUp;
 use self::gather::Gather;
+use self::gone::Gone;
 use self::housekeeping::Housekeeping;
 use self::jobs::Job;
 use self::log::ChangeLog;
@@ -54,6 +56,9 @@ pub struct Options {
     pub cache_bytes: usize,
     /// How long a tombstone is kept before it may be purged, in milliseconds.
     pub purge_after_ms: u64,
+    /// Whether an index follows the change log: then nothing is purged before [`Event::Indexed`]
+    /// says that the index knows of the deletion.
+    pub indexed: bool,
 }
 
 impl Options {
@@ -67,6 +72,7 @@ impl Options {
             members: vec![member],
             cache_bytes: RECORD_CACHE_BYTES_DEFAULT,
             purge_after_ms: 2 * RETRY_WINDOW_MS,
+            indexed: false,
         }
     }
 }
@@ -97,6 +103,8 @@ pub enum Event {
         /// Most entries wanted.
         limit: usize,
     },
+    /// The index partition holds, durably, everything up to this position.
+    Indexed(Lseq),
     /// A peer is reachable again.
     PeerUp(MemberId),
     /// A peer's change log is said to have reached this position.
@@ -195,6 +203,7 @@ pub struct Acceptor {
     next_gather: u64,
     catch_up: CatchUp,
     housekeeping: Housekeeping,
+    gone: Gone,
     next_io: IoId,
     durable: IoId,
     next_request: RequestId,
@@ -215,6 +224,7 @@ impl Acceptor {
             // A shard of one replica has nobody who could have seen more than its disk holds.
             witnessed: peers.is_empty(),
             catch_up: CatchUp::new(&peers),
+            gone: Gone::new(options.indexed),
             cache: RecordCache::new(options.cache_bytes),
             options,
             stage: Stage::Created,
@@ -251,6 +261,7 @@ impl Acceptor {
                 after,
                 limit,
             } => self.feed(token, after, limit, out),
+            Event::Indexed(upto) => self.gone.indexed(upto),
             Event::PeerUp(peer) => self.peer_up(now, peer, out),
             Event::PeerProgress(peer, next) => self.catch_up.progress(peer, next),
             Event::Tick { rank } => self.tick(now, rank, out),

@@ -268,11 +268,11 @@ impl Proposer {
                 Applied::Conflict(current) => {
                     (base.clone(), Err(RequestError::Conflict { current }))
                 }
-                Applied::Forgotten => {
-                    let error =
-                        "it was sent so long ago that it may have been applied and forgotten";
-                    (base.clone(), Err(RequestError::Unknown(error.into())))
+                Applied::Forgotten if first.uncertain => {
+                    let error = RequestError::Forgotten.to_string();
+                    (base.clone(), Err(RequestError::Unknown(error)))
                 }
+                Applied::Forgotten => (base.clone(), Err(RequestError::Forgotten)),
             },
         };
         let mut jobs = vec![(first, result)];

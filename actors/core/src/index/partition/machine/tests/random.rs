@@ -15,12 +15,16 @@ enum Action {
         value: Option<u8>,
         shipped: bool,
     },
-    /// Carries out any one effect; an embedding may fail.
+    /// An identity round: the same version at a later place of the log.
+    Again(u8),
+    /// Carries out any one effect; it may fail.
     CarryOut(prop::sample::Index, bool),
     /// Loses a page on its way.
     LosePage(prop::sample::Index),
     Pass(u16),
     Crash,
+    /// Whether what cannot be read is damaged.
+    Damage(bool),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -28,11 +32,13 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (0_u8..6, any::<bool>(), proptest::option::of(0_u8..5), any::<bool>()).prop_map(
             |(name, by_me, value, shipped)| Action::Write { name, by_me, value, shipped }
         ),
+        1 => (0_u8..6).prop_map(Action::Again),
         8 => (any::<prop::sample::Index>(), proptest::bool::weighted(0.2))
             .prop_map(|(index, fault)| Action::CarryOut(index, fault)),
         1 => any::<prop::sample::Index>().prop_map(Action::LosePage),
         2 => (0_u16..3_000).prop_map(Action::Pass),
         1 => Just(Action::Crash),
+        1 => any::<bool>().prop_map(Action::Damage),
     ]
 }
 
@@ -57,6 +63,23 @@ fn write(world: &mut World, n: u64, name: u8, by: MemberId, value: Option<u8>, s
     world.learn(shard, &key, ballot(n, by), text.as_deref());
 }
 
+fn again(world: &mut World, name: u8) {
+    let name = name.to_string();
+    let entries = world
+        .log
+        .iter()
+        .flat_map(|(shard, log)| log.values().map(|e| (*shard, e)));
+    let same = entries
+        .into_iter()
+        .find(|(_, entry)| entry.key.key.as_bytes() == name.as_bytes());
+    if let Some((shard, entry)) = same.map(|(shard, entry)| (shard, entry.clone())) {
+        let value = entry
+            .value
+            .map(|value| String::from_utf8_lossy(value.as_ref()).into_owned());
+        world.learn(shard, &entry.key, entry.vtag, value.as_deref());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
@@ -68,8 +91,9 @@ proptest! {
                 Action::Write { name, by_me, value, shipped } => {
                     write(&mut world, n, name, if by_me { ME } else { OTHER }, value, shipped);
                 }
+                Action::Again(name) => again(&mut world, name),
                 Action::CarryOut(index, fault) if !world.todo.is_empty() => {
-                    let effect = world.todo.remove(index.index(world.todo.len()));
+                    let effect = world.take(index.index(world.todo.len()));
                     world.carry_out(effect, fault);
                 }
                 Action::LosePage(index) if !world.todo.is_empty() => {
@@ -88,12 +112,16 @@ proptest! {
                     world.now = end;
                 }
                 Action::Crash => world.start(),
+                Action::Damage(damaged) => world.disk_is_damaged = damaged,
             }
         }
         world.later_is_known = true;
         world.pass(2 * EMBED_RETRY_MS_MAX);
         prop_assert_eq!(world.stats().pending_embeddings, 0);
         prop_assert_eq!(world.stats().lag_changes, 0);
+        // What could not be written is made up for by the next life.
+        world.start();
+        world.pass(2 * EMBED_RETRY_MS_MAX);
         world.assert_index_equals_store();
         world.start();
         let embedded = world.embedded.len();

@@ -87,6 +87,20 @@ fn only_the_newest_version_gets_a_vector() {
 }
 
 #[test]
+fn a_version_that_is_learned_again_is_not_embedded_again() {
+    let mut world = World::started();
+    world.learn(SHARD, &key(DOCS, "a"), ballot(1, OTHER), Some("text"));
+    world.pass(SHIP_WAIT_MS - 1);
+    world.learn(SHARD, &key(DOCS, "a"), ballot(1, OTHER), Some("text"));
+    world.pass(1);
+    assert_eq!(world.embedded, ["text"], "the wait does not begin again");
+    world.learn(SHARD, &key(DOCS, "a"), ballot(1, OTHER), Some("text"));
+    world.pass(2 * SHIP_WAIT_MS);
+    assert_eq!(world.embedded, ["text"]);
+    world.assert_index_equals_store();
+}
+
+#[test]
 fn an_answer_for_an_older_version_is_not_recognised() {
     let mut world = World::started();
     world.learn(SHARD, &key(DOCS, "a"), ballot(1, ME), Some("old words"));
@@ -153,6 +167,24 @@ fn a_text_that_the_model_refuses_is_given_up_for_good() {
     world.start();
     world.pass(1_000);
     assert_eq!(world.embedded.len(), 2, "not tried again");
+}
+
+#[test]
+fn a_model_that_is_not_here_is_asked_again_in_a_later_life() {
+    let mut world = World::started();
+    world.learn(SHARD, &key(DOCS, "a"), ballot(1, ME), Some("absent model"));
+    world.learn(SHARD, &key(DOCS, "b"), ballot(2, ME), Some("some text"));
+    world.pass(2 * TEXT_MARK_COMMIT_MS);
+    assert_eq!(world.embedded.len(), 2);
+    assert_eq!(
+        (world.find("text"), world.stats().lag_changes),
+        (vec!["b".to_owned()], 0)
+    );
+    world.model_is_absent = false;
+    world.start();
+    world.pass(1_000);
+    assert_eq!(world.find("model"), ["a"]);
+    world.assert_index_equals_store();
 }
 
 #[test]
@@ -303,13 +335,11 @@ fn a_damaged_vector_is_made_again() {
     world.embedded.clear();
     // A crash right after the damage was found must not forget it.
     world.start();
-    while let Some(place) = world
-        .todo
-        .iter()
-        .position(|effect| matches!(effect, Effect::LoadVectors { .. }))
-    {
-        let load = world.todo.remove(place);
-        world.carry_out(load, false);
+    let load_or_store =
+        |effect: &Effect| matches!(effect, Effect::LoadVectors { .. } | Effect::Store { .. });
+    while let Some(place) = world.todo.iter().position(load_or_store) {
+        let effect = world.take(place);
+        world.carry_out(effect, false);
     }
     assert_eq!(world.stats().damaged_vectors, 2);
     assert_eq!(
@@ -320,6 +350,56 @@ fn a_damaged_vector_is_made_again() {
     world.pass(2 * VECTOR_MARK_STORE_MS);
     assert_eq!(world.embedded, ["text"], "only the damaged one");
     assert_eq!(world.stats().damaged_vectors, 0);
+    world.assert_index_equals_store();
+}
+
+#[test]
+fn vectors_that_cannot_be_read_are_read_again() {
+    let mut world = World::started();
+    world.learn(SHARD, &key(DOCS, "a"), ballot(1, ME), Some("text"));
+    world.pass(2 * VECTOR_MARK_STORE_MS);
+    world.start();
+    for _ in 0..2 {
+        let load = world.take(0);
+        world.carry_out(load, true);
+    }
+    assert!(world.todo.is_empty());
+    world.pass(LOAD_RETRY_MS + TEXT_COMMIT_MS);
+    assert_eq!(
+        (world.find("text"), world.embedded.len()),
+        (vec!["a".to_owned()], 1)
+    );
+    // Unless that is in vain: then they are made again.
+    world.disk_is_damaged = true;
+    world.start();
+    let load = world.take(0);
+    world.carry_out(load, true);
+    world.pass(TEXT_COMMIT_MS);
+    assert_eq!(
+        (world.find("text"), world.embedded.len()),
+        (vec!["a".to_owned()], 2)
+    );
+    world.assert_index_equals_store();
+}
+
+#[test]
+fn a_vector_that_could_not_be_stored_is_made_again_in_a_later_life() {
+    let mut world = World::started();
+    world.learn(SHARD, &key(DOCS, "a"), ballot(1, ME), Some("text"));
+    world.learn(SHARD, &key(DOCS, "b"), ballot(2, ME), Some("text"));
+    let mut faults = 0;
+    while !world.todo.is_empty() {
+        let effect = world.take(0);
+        let fault = faults == 0 && matches!(effect, Effect::Store { .. });
+        faults += u32::from(fault);
+        world.carry_out(effect, fault);
+    }
+    assert_eq!(world.find("text"), ["a", "b"]);
+    world.pass(2 * TEXT_MARK_COMMIT_MS);
+    assert_eq!(world.stats().unstored_vectors, 1);
+    world.start();
+    world.pass(TEXT_COMMIT_MS);
+    assert_eq!((world.find("text").len(), world.embedded.len()), (2, 3));
     world.assert_index_equals_store();
 }
 

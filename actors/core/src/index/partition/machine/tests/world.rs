@@ -85,6 +85,10 @@ pub(super) struct World {
     pub(super) disk: BTreeMap<Bytes, Bytes>,
     pub(super) text: Text,
     pub(super) later_is_known: bool,
+    /// Texts that contain "absent" find no model.
+    pub(super) model_is_absent: bool,
+    /// What cannot be read is damaged, not only out of reach.
+    pub(super) disk_is_damaged: bool,
     /// Effects that were not carried out yet.
     pub(super) todo: Vec<Effect>,
     /// What left the partition.
@@ -107,6 +111,8 @@ impl World {
             disk: BTreeMap::new(),
             text: Text::default(),
             later_is_known: false,
+            model_is_absent: true,
+            disk_is_damaged: false,
             todo: Vec::new(),
             ships: Vec::new(),
             embedded: Vec::new(),
@@ -153,8 +159,7 @@ impl World {
         self.machine.step(self.now, event, &lookup, &mut out);
         for effect in out {
             match effect {
-                // These take place in order and at once, as in the store and the text index.
-                Effect::Store(batch) => self.write(batch.ops),
+                // These take place in order and at once, as in the text index.
                 Effect::ApplyText(changes) => {
                     self.text.pending.extend(changes.into_iter().map(Some));
                 }
@@ -240,9 +245,36 @@ impl World {
         }
     }
 
-    /// Carries out one effect. `fault`: whether an embedding fails.
+    /// Takes one effect out of those to be carried out. Writes take place in order.
+    pub(super) fn take(&mut self, mut place: usize) -> Effect {
+        let is_store = |effect: &Effect| matches!(effect, Effect::Store { .. });
+        if is_store(&self.todo[place]) {
+            place = self
+                .todo
+                .iter()
+                .position(is_store)
+                .expect("this one at least");
+        }
+        self.todo.remove(place)
+    }
+
+    /// Carries out one effect. `fault`: whether it fails, if it can.
     pub(super) fn carry_out(&mut self, effect: Effect, fault: bool) {
         let event = match effect {
+            Effect::Store { ticket, batch } => {
+                if !fault {
+                    self.write(batch.ops);
+                }
+                Event::Stored {
+                    ticket,
+                    durable: !fault,
+                }
+            }
+            Effect::LoadVectors { ticket, shard, .. } if fault => Event::VectorsUnreadable {
+                ticket,
+                shard,
+                damaged: self.disk_is_damaged,
+            },
             Effect::LoadVectors {
                 ticket,
                 shard,
@@ -261,15 +293,14 @@ impl World {
             }
             Effect::Embed { ticket, text, .. } => {
                 self.embedded.push(text.clone());
-                let failure = |permanent| EmbedFailure {
-                    permanent,
-                    reason: "told to".into(),
-                };
                 let result = match HashEmbedder::embed(&text) {
-                    _ if fault => Err(failure(false)),
-                    _ if text.contains("refused") => Err(failure(true)),
+                    _ if fault => Err(EmbedFailure::Again),
+                    _ if text.contains("absent") && self.model_is_absent => {
+                        Err(EmbedFailure::NotHere)
+                    }
+                    _ if text.contains("refused") => Err(EmbedFailure::Never),
                     Ok(vector) => Ok(Arc::new(vector)),
-                    Err(_) => Err(failure(true)),
+                    Err(_) => Err(EmbedFailure::Never),
                 };
                 Event::Embedded { ticket, result }
             }
