@@ -8,8 +8,9 @@ use engram_core::storage::{Keyspace, keys};
 use engram_core::types::RecordKey;
 use serde_json::json;
 
-use super::exit::Failure;
+use super::exit::{Failure, with_causes};
 use super::output::{Output, OutputArguments, counter, show_bytes, show_count};
+use crate::data_dir::DataDirError;
 use crate::store::{CheckReport, FjallOptions, check};
 
 /// Arguments of `check`.
@@ -38,7 +39,7 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
         },
     );
     bar.finish_and_clear();
-    let report = outcome.map_err(Failure::other)?;
+    let report = outcome.map_err(unusable)?;
     if output.json {
         print_json(&mut output, &report)?;
     } else {
@@ -50,6 +51,23 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     } else {
         let count = show_count(report.problems_total);
         Err(Failure::damage(format_args!("problems found: {count}")))
+    }
+}
+
+/// A directory that cannot be opened: not one of a node, or damaged.
+fn unusable(error: DataDirError) -> Failure {
+    let text = with_causes(&error);
+    match error {
+        DataDirError::NotADirectory { .. }
+        | DataDirError::NotADataDirectory { .. }
+        | DataDirError::Permission { .. } => Failure::usage(text),
+        DataDirError::Identity { .. }
+        | DataDirError::IdentityMissing { .. }
+        | DataDirError::StoreMissing { .. }
+        | DataDirError::StoreOfAnotherMember { .. }
+        | DataDirError::RolledBack { .. }
+        | DataDirError::Store { .. } => Failure::damage(text),
+        _ => Failure::other(text),
     }
 }
 

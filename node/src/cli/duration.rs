@@ -90,6 +90,8 @@ pub(super) fn show(duration: Duration) -> String {
         two(seconds / 3_600, "h", seconds % 3_600 / 60, "m")
     } else if seconds >= 60 {
         two(seconds / 60, "m", seconds % 60, "s")
+    } else if seconds >= 1 && duration.subsec_millis() == 0 {
+        format!("{seconds} s")
     } else if seconds >= 1 {
         format!("{:.2} s", duration.as_secs_f64())
     } else if duration.as_millis() >= 10 {
@@ -147,6 +149,7 @@ mod tests {
             (Duration::from_micros(85), "85 µs"),
             (Duration::from_micros(1_234), "1.23 ms"),
             (Duration::from_millis(340), "340 ms"),
+            (Duration::from_millis(2_000), "2 s"),
             (Duration::from_millis(2_500), "2.50 s"),
             (Duration::from_secs(90), "1m 30s"),
             (Duration::from_secs(3_600), "1h"),

@@ -40,7 +40,7 @@ pub(super) struct EntryLine {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LineError {
     /// Not JSON, or not of this form.
-    #[error("{0}")]
+    #[error("{}", without_position(.0))]
     Json(#[from] serde_json::Error),
     /// Not base64.
     #[error("{field} is not base64: {source}")]
@@ -56,6 +56,15 @@ pub(super) enum LineError {
     /// Not a key.
     #[error(transparent)]
     Key(#[from] KeyError),
+}
+
+/// What is wrong, without `at line 1`: the text is a line of a file, whose number is another.
+fn without_position(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((what, _)) => format!("{what} at column {}", error.column()),
+        None => text,
+    }
 }
 
 /// An entry read from a line.
@@ -216,7 +225,7 @@ mod tests {
     #[test]
     fn a_bad_line_is_refused_by_reason() {
         let cases = [
-            ("", "EOF"),
+            ("", "EOF while parsing a value at column 0"),
             ("[]", "invalid type"),
             (r#"{"key":"k"}"#, "exactly one of value"),
             (r#"{"value":"v"}"#, "exactly one of key"),

@@ -11,6 +11,7 @@
 //! | 6 | the outcome is unknown: the write may have been applied |
 //! | 7 | a check found damage |
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 
@@ -53,6 +54,11 @@ impl Failure {
         Failure::new(2, message)
     }
 
+    /// An error without a code of its own, with everything that led to it.
+    pub(super) fn caused(error: &dyn Error) -> Failure {
+        Failure::other(with_causes(error))
+    }
+
     /// There is no such key.
     pub(super) fn no_such_key(key: &[u8]) -> Failure {
         Failure::new(3, format_args!("no such key: {}", key.escape_ascii()))
@@ -64,11 +70,6 @@ impl Failure {
             3,
             format_args!("no such namespace: {name} (a first put or `namespace create` makes it)"),
         )
-    }
-
-    /// The cluster cannot be reached, or not all of it that is needed.
-    pub(super) fn unavailable(message: impl fmt::Display) -> Failure {
-        Failure::new(5, message)
     }
 
     /// A check found damage; what it found is printed already.
@@ -85,6 +86,21 @@ impl Failure {
             Failure::other(format_args!("cannot write to standard output: {error}"))
         }
     }
+}
+
+/// An error and its causes, each of which adds to the one before.
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some errors repeat their cause in their own words.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Display for Failure {
@@ -135,7 +151,10 @@ mod tests {
             Failure::usage(""),
             Failure::no_such_key(b"k"),
             ClientError::Conflict { current: None }.into(),
-            Failure::unavailable(""),
+            ClientError::NotApplied {
+                reason: String::new(),
+            }
+            .into(),
             ClientError::Unknown {
                 write_id: Default::default(),
                 reason: String::new(),
@@ -147,6 +166,21 @@ mod tests {
             assert_eq!(failure.code, expected);
             assert!(HELP.contains(&format!("\n  {expected}  ")));
         }
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Inner);
+        #[derive(Debug, thiserror::Error)]
+        #[error("inner")]
+        struct Inner;
+        #[derive(Debug, thiserror::Error)]
+        #[error("repeats: {0}")]
+        struct Repeats(#[source] Inner);
+        assert_eq!(with_causes(&Outer(Inner)), "outer: inner");
+        assert_eq!(with_causes(&Repeats(Inner)), "repeats: inner");
     }
 
     #[test]

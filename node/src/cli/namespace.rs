@@ -90,6 +90,15 @@ struct Common {
     connection: ConnectionArguments,
 }
 
+/// Options of a namespace whose values nobody searches.
+pub(super) fn unsearched() -> NamespaceOptions {
+    NamespaceOptions {
+        text: false,
+        semantic: false,
+        ..NamespaceOptions::default()
+    }
+}
+
 /// Creates, lists or describes namespaces.
 ///
 /// # Errors

@@ -5,11 +5,15 @@ use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use std::time::Duration;
 
 use clap::Args;
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use comfy_table::{Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::exit::Failure;
+
+/// Columns without frames, and a line below their heads.
+const TABLE: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, Args)]
@@ -83,10 +87,9 @@ impl Output {
     /// A table with these column heads; columns named in `right` are aligned to the right.
     pub(super) fn new_table(&self, heads: &[&str], right: &[&str]) -> Table {
         let mut table = Table::new();
-        table.load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY);
-        if self.is_terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        }
+        table.load_style(TABLE);
+        // What does not fit is better broken by the terminal than letter by letter.
+        table.set_content_arrangement(ContentArrangement::Disabled);
         if self.paint.on {
             table.enforce_styling();
         } else {
@@ -100,10 +103,9 @@ impl Output {
                 cell
             }
         }));
-        for (index, head) in heads.iter().enumerate() {
-            if right.contains(head)
-                && let Some(column) = table.column_mut(index)
-            {
+        for (column, head) in table.column_iter_mut().zip(heads) {
+            column.set_padding((0, 2));
+            if right.contains(head) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }

@@ -112,7 +112,9 @@ pub(super) fn run(arguments: StartArguments, hooks: Hooks) -> Result<(), Failure
 }
 
 async fn serve(config: &NodeConfig, hooks: Hooks) -> Result<(), Failure> {
-    let mut node = Node::start(config).await.map_err(Failure::other)?;
+    let mut node = Node::start(config)
+        .await
+        .map_err(|error| Failure::caused(&error))?;
     // The one line on standard output: whoever started this process waits for it.
     let mut out = std::io::stdout();
     let _ = writeln!(out, "listening on {}", node.address());

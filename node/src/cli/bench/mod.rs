@@ -24,6 +24,7 @@ use self::processor::ProcessorTime;
 use super::connect::ConnectionArguments;
 use super::duration;
 use super::exit::Failure;
+use super::namespace::unsearched;
 use super::output::{OutputArguments, progress, show_count};
 
 /// Keys that are written at a time before reads are measured.
@@ -100,8 +101,7 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     ProcessorTime::of(&pids)?;
     arguments.connection.run(async |client: &Client| {
         let mut output = arguments.output.open();
-        let namespace = client.namespace(&arguments.namespace);
-        namespace.id().await?;
+        let namespace = open(client, &arguments.namespace).await?;
         super::status::reach_all(client).await;
         let load = arguments.load(namespace)?;
         if arguments.mix.reads() {
@@ -157,6 +157,16 @@ impl BenchArguments {
                 .map(|(after, before)| after.since(before)),
         })
     }
+}
+
+/// The namespace to work in. If it is new, it is one that nobody searches: what is measured are
+/// reads and writes.
+async fn open(client: &Client, name: &str) -> Result<Namespace, Failure> {
+    let namespaces = client.namespaces().await?;
+    if namespaces.iter().any(|namespace| namespace.name == name) {
+        return Ok(client.namespace(name));
+    }
+    Ok(client.create_namespace(name, unsearched()).await?)
 }
 
 /// Writes every key once, so that reads find something.

@@ -101,17 +101,16 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<(), Failure> {
         narrator.check("the step is done", false, failure.message)?;
     }
     let document = nodes.document();
-    let guide = guide(&nodes, &path);
+    let guide = arguments.keep.then(|| guide(&nodes, &path));
     // Kept even if something did not hold: that is when there is something to look at.
     if arguments.keep {
         nodes.let_go();
         let _ = directory.keep();
-        narrator.say(guide)?;
     } else {
         drop(nodes);
         drop(directory);
     }
-    narrator.finish(document)
+    narrator.finish(document, guide)
 }
 
 /// How to reach the cluster that is left running, and how to end it.

@@ -98,11 +98,12 @@ impl Narrator {
         Ok(())
     }
 
-    /// Ends with a summary. `nodes` is what programs are told about the processes.
+    /// Ends with a summary. `nodes` is what programs are told about the processes, `guide` what
+    /// people are told about them, if anything.
     ///
     /// # Errors
     /// [`Failure`] if something did not hold.
-    pub(super) fn finish(mut self, nodes: Value) -> Result<(), Failure> {
+    pub(super) fn finish(mut self, nodes: Value, guide: Option<String>) -> Result<(), Failure> {
         self.end_step();
         let took = self.started.elapsed();
         let checks = || self.steps.iter().flat_map(|step| &step.checks);
@@ -113,6 +114,9 @@ impl Narrator {
             self.output.json(&document)?;
         } else {
             self.print_summary(total, failed, took)?;
+            if let Some(guide) = guide {
+                self.output.line(guide)?;
+            }
         }
         self.output.flush()?;
         if failed == 0 {
@@ -209,7 +213,7 @@ mod tests {
                 .expect("nothing is printed");
             let document = narrator.document(holds, Duration::from_millis(7), Value::Null);
             assert_eq!(document["steps"][1]["checks"][0]["holds"], json!(holds));
-            let failure = narrator.finish(Value::Null).err();
+            let failure = narrator.finish(Value::Null, None).err();
             assert_eq!(failure.map(|failure| failure.code), code);
         }
     }

@@ -10,10 +10,11 @@ use tokio::time::sleep;
 use super::corpus::{self, Part};
 use super::narrator::Narrator;
 use super::nodes::Nodes;
-use super::outage::{Account, Attempt, Verified, WRITERS, Writers, verify};
+use super::outage::{Account, Attempt, WRITERS, Writers, verify};
 use crate::cli::duration::show;
 use crate::cli::entry_line::printable;
 use crate::cli::exit::Failure;
+use crate::cli::namespace::unsearched;
 use crate::cli::output::show_count;
 use crate::cli::status::Shards;
 
@@ -25,8 +26,10 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 const TTL: Duration = Duration::from_secs(1);
 /// How long is written before a node is killed, and after it.
 const WRITING: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
-/// The node that is killed.
+/// The node that is killed while clients write.
 const VICTIM: usize = 1;
+/// The node that is killed when that one is back.
+const NEXT_VICTIM: usize = 0;
 /// Looks in a row at which a node must have nothing to catch up with, to have caught up: its peers
 /// tell it only now and then how far they are.
 const CAUGHT_UP_LOOKS: u32 = 75;
@@ -56,7 +59,8 @@ impl Story<'_> {
         self.time_to_live().await?;
         let attempts = self.kill().await?;
         self.nothing_lost(&attempts).await?;
-        self.restart(&attempts).await
+        self.come_back(&attempts).await?;
+        self.kill_another(&attempts).await
     }
 
     async fn serving(&mut self, started: Instant) -> Result<(), Failure> {
@@ -171,7 +175,10 @@ impl Story<'_> {
 
     async fn time_to_live(&mut self) -> Result<(), Failure> {
         self.narrator.begin("Time to live")?;
-        let sessions = self.client.namespace("sessions");
+        let sessions = self
+            .client
+            .create_namespace("sessions", unsearched())
+            .await?;
         let started = Instant::now();
         sessions.put("session:1", "token").ttl(TTL).await?;
         let entry = sessions.get("session:1").await?;
@@ -193,8 +200,8 @@ impl Story<'_> {
     async fn kill(&mut self) -> Result<Vec<Attempt>, Failure> {
         self.narrator
             .begin("A node is killed while clients write")?;
-        let (name, victim) = self.victim()?;
-        let namespace = self.client.namespace("writes");
+        let (name, victim) = self.node(VICTIM)?;
+        let namespace = self.client.create_namespace("writes", unsearched()).await?;
         let writers = Writers::start(self.client, &namespace, victim).await?;
         sleep(WRITING.0).await;
         let killed = Instant::now();
@@ -236,18 +243,13 @@ impl Story<'_> {
 
     async fn nothing_lost(&mut self, attempts: &[Attempt]) -> Result<(), Failure> {
         self.narrator.begin("Nothing acknowledged is lost")?;
-        let started = Instant::now();
-        let verified = verify(&self.client.namespace("writes"), attempts).await?;
-        let claim = "two nodes of three still have every acknowledged write";
-        self.verified(claim, &verified, started)
+        let claim = "two nodes of three have every acknowledged write";
+        self.verify(claim, attempts).await
     }
 
-    fn verified(
-        &mut self,
-        claim: &str,
-        verified: &Verified,
-        started: Instant,
-    ) -> Result<(), Failure> {
+    async fn verify(&mut self, claim: &str, attempts: &[Attempt]) -> Result<(), Failure> {
+        let started = Instant::now();
+        let verified = verify(&self.client.namespace("writes"), attempts).await?;
         let took = show(started.elapsed());
         let found = match verified.lost.first() {
             None => format!("{} read back in {took}", show_count(verified.intact as u64)),
@@ -257,59 +259,93 @@ impl Story<'_> {
         self.narrator.check(claim, holds, found)
     }
 
-    async fn restart(&mut self, attempts: &[Attempt]) -> Result<(), Failure> {
+    async fn come_back(&mut self, attempts: &[Attempt]) -> Result<(), Failure> {
         self.narrator.begin("The node comes back")?;
-        let (name, victim) = self.victim()?;
+        self.restart(VICTIM).await?;
+        self.verify("every acknowledged write is still there", attempts)
+            .await
+    }
+
+    /// With the other old node gone, no read succeeds without the one that was away.
+    async fn kill_another(&mut self, attempts: &[Attempt]) -> Result<(), Failure> {
+        self.narrator.begin("Another node is killed")?;
+        let (name, _) = self.node(NEXT_VICTIM)?;
+        self.nodes.kill(NEXT_VICTIM)?;
+        self.narrator.note(format_args!("SIGKILL for {name}"))?;
+        let claim = "the node that was away and the third one have every acknowledged write";
+        self.verify(claim, attempts).await?;
+        self.restart(NEXT_VICTIM).await
+    }
+
+    /// Starts a node again and waits until it serves and has followed what it missed.
+    async fn restart(&mut self, index: usize) -> Result<(), Failure> {
+        let (name, member) = self.node(index)?;
         let started = Instant::now();
-        self.nodes.restart(VICTIM).await?;
-        let (mut serving, mut caught_up) = (None, None);
-        let (mut most_behind, mut looks) = (0, 0);
-        while looks < CAUGHT_UP_LOOKS && started.elapsed() < PATIENCE {
-            sleep(LOOK_INTERVAL).await;
-            let Ok(status) = self.client.ask_node(victim, GetStatus).await else {
-                continue;
-            };
-            let shards = Shards::of(&status);
-            if status.serving {
-                serving.get_or_insert_with(|| started.elapsed());
-            }
-            most_behind = most_behind.max(shards.behind);
-            if has_caught_up(&status, shards) {
-                caught_up.get_or_insert_with(|| started.elapsed());
-                looks += 1;
-            } else {
-                (caught_up, looks) = (None, 0);
-            }
-        }
+        self.nodes.restart(index).await?;
+        let return_of = self.watch_return(member, started).await;
         let after = |time: Option<Duration>| match time {
             Some(time) => format!("{} after its start", show(time)),
             None => format!("not within {}", show(PATIENCE)),
         };
+        let serving = return_of.serving;
         let claim = format!("{name} serves again");
         self.narrator
             .check(claim, serving.is_some(), after(serving))?;
-        let caught_up = caught_up.filter(|_| looks >= CAUGHT_UP_LOOKS);
-        let most = show_count(most_behind);
-        let found = format!("{}; it was seen {most} changes behind", after(caught_up));
+        let caught_up = return_of.caught_up;
+        let mut found = after(caught_up);
+        if return_of.most_behind > 0 {
+            let most = show_count(return_of.most_behind);
+            found += &format!("; it was seen {most} log entries behind");
+        }
         let claim = "and has followed what it missed";
-        self.narrator.check(claim, caught_up.is_some(), found)?;
-        let started = Instant::now();
-        let verified = verify(&self.client.namespace("writes"), attempts).await?;
-        self.verified(
-            "every acknowledged write is still there",
-            &verified,
-            started,
-        )
+        self.narrator.check(claim, caught_up.is_some(), found)
     }
 
-    fn victim(&self) -> Result<(String, MemberId), Failure> {
-        let node = self.nodes.iter().nth(VICTIM);
+    async fn watch_return(&self, member: MemberId, started: Instant) -> Return {
+        let mut seen = Return::default();
+        let mut looks = 0;
+        while looks < CAUGHT_UP_LOOKS && started.elapsed() < PATIENCE {
+            sleep(LOOK_INTERVAL).await;
+            let Ok(status) = self.client.ask_node(member, GetStatus).await else {
+                continue;
+            };
+            let shards = Shards::of(&status);
+            seen.most_behind = seen.most_behind.max(shards.behind);
+            if status.serving {
+                seen.serving.get_or_insert_with(|| started.elapsed());
+            }
+            if has_caught_up(&status, shards) {
+                seen.caught_up.get_or_insert_with(|| started.elapsed());
+                looks += 1;
+            } else {
+                (seen.caught_up, looks) = (None, 0);
+            }
+        }
+        if looks < CAUGHT_UP_LOOKS {
+            seen.caught_up = None;
+        }
+        seen
+    }
+
+    fn node(&self, index: usize) -> Result<(String, MemberId), Failure> {
+        let node = self.nodes.iter().nth(index);
         let name = node.map(|node| node.name.clone()).unwrap_or_default();
         let config = self.client.config();
         let member = config.members.iter().find(|member| member.name == name);
         let member = member.ok_or_else(|| Failure::other(format_args!("{name} is no member")))?;
         Ok((name, member.id))
     }
+}
+
+/// How a node that was restarted came back.
+#[derive(Default)]
+struct Return {
+    /// When it served, counted from its start.
+    serving: Option<Duration>,
+    /// When it had followed everything.
+    caught_up: Option<Duration>,
+    /// How many entries of its peers' logs it had not followed at most.
+    most_behind: u64,
 }
 
 fn has_caught_up(status: &NodeStatus, shards: Shards) -> bool {
