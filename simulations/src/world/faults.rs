@@ -83,10 +83,11 @@ impl World {
             return;
         }
         self.crash(node);
-        let longest_us = if self.random.chance(300) {
-            20_000
-        } else {
-            4_000_000
+        // Some come back at once, some only when all faults end.
+        let longest_us = match self.random.below(10) {
+            0..3 => 20_000,
+            3..9 => 4_000_000,
+            _ => return,
         };
         let down_us = 1_000 + self.random.below(longest_us);
         self.after(down_us, Happening::Restart { node });
@@ -112,6 +113,9 @@ impl World {
         self.trace
             .note(self.now_us, format_args!("block {links:?}"));
         self.blocked.extend(&links);
+        if self.random.chance(50) {
+            return;
+        }
         let lasts_us = 100_000 + self.random.below(4_000_000);
         self.after(lasts_us, Happening::Unblock(links));
     }

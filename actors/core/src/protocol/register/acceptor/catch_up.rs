@@ -2,7 +2,9 @@
 //!
 //! A page of (key, ballot) pairs is compared with the own records; only those that are newer at
 //! the peer are fetched and installed. `seen` moves on when all of a page is applied or
-//! superseded, durably. Source: version vectors over change logs, as in Wuu and Bernstein 1984.
+//! superseded, durably. What cannot be installed, because of a higher promise or because it lies
+//! below the floor, which other keys may have raised, is settled by a round of this replica's
+//! proposer, and the page is pulled again later. Source: version vectors over change logs, as in Wuu and Bernstein 1984.
 
 use std::collections::BTreeMap;
 
@@ -44,6 +46,10 @@ struct Peer {
     upto: Lseq,
     more: bool,
     wanted: Vec<(RecordKey, Ballot)>,
+    /// Whether something of the page could not be installed.
+    refused: bool,
+    /// Whether its log was followed to the end since it was last out of reach.
+    current: bool,
 }
 
 /// How far each peer was followed, and what is under way.
@@ -80,6 +86,19 @@ impl CatchUp {
         }
     }
 
+    /// Something of a peer's page cannot be installed: the page must be pulled again.
+    pub(super) fn refuse(&mut self, member: MemberId) {
+        if let Some(peer) = self.peers.get_mut(&member) {
+            peer.refused = true;
+        }
+    }
+
+    /// Whether every peer's log was followed to the end since it was last out of reach. A purge
+    /// before that could raise the floor above what is still to be pulled.
+    pub(super) fn is_current(&self) -> bool {
+        self.peers.values().all(|peer| peer.current)
+    }
+
     pub(super) fn behind(&self) -> u64 {
         self.peers
             .values()
@@ -97,6 +116,7 @@ impl Acceptor {
                 peer.phase = Phase::Idle;
             }
             peer.due = now;
+            peer.current = false;
             self.follow(now, member, out);
         }
     }
@@ -255,10 +275,15 @@ impl Acceptor {
             let request = self.ask(member, RequestBody::Fetch { wanted }, out);
             return self.enter(member, now, Phase::Fetching(request));
         }
+        peer.phase = Phase::Idle;
+        if std::mem::take(&mut peer.refused) {
+            peer.due = now.plus(ROUND_MS);
+            return;
+        }
         let moved = peer.upto > peer.seen;
         peer.seen = peer.seen.max(peer.upto);
         peer.next = peer.next.max(Lseq(peer.seen.0.saturating_add(1)));
-        peer.phase = Phase::Idle;
+        peer.current |= !peer.more;
         peer.due = if peer.more { now } else { now.plus(ROUND_MS) };
         if moved {
             let mut batch = WriteBatch::default();

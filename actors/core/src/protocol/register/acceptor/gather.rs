@@ -199,6 +199,10 @@ impl Acceptor {
                         self.held_by_two(&key, theirs);
                     } else if theirs > own_accepted && (own.is_some() || theirs > self.meta.floor) {
                         wanted.push((key, own_accepted));
+                    } else if theirs > own_accepted {
+                        // Purged here and not yet there, or never here: a round finds out.
+                        self.catch_up.refuse(peer);
+                        out.push(Effect::Settle(key));
                     }
                 }
                 self.compared(now, peer, wanted, (upto, more), out);

@@ -120,6 +120,7 @@ impl Acceptor {
                     && record.promise == ballot
                     && record.register.value.is_none()
                     && self.gone.knows(key, &record)
+                    && self.catch_up.is_current()
                 {
                     self.remove(key, &record, out);
                     self.purged += 1;
@@ -272,8 +273,9 @@ impl Acceptor {
             };
             written = self.write(now, key, own, record, Position::Next, out);
             self.held_by_two(key, ballot);
-        } else if ballot > accepted && ballot > floor {
-            // A higher promise refuses it: a round of our own settles what is chosen.
+        } else if ballot > accepted && (own.is_some() || from != self.options.member) {
+            // A higher promise or the floor refuses it: a round of our own settles what is chosen.
+            self.catch_up.refuse(from);
             out.push(Effect::Settle(key.clone()));
         }
         self.installed(from, written);

@@ -1,6 +1,6 @@
 //! Rounds: prepare, evaluate, accept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::apply::{Applied, apply, expire};
@@ -25,7 +25,7 @@ pub(super) struct Round {
 pub(super) enum Step {
     Prepare {
         /// What the promising replicas have accepted.
-        accepted: Vec<Ballot>,
+        accepted: BTreeMap<MemberId, Ballot>,
         floor_time: LogicalTime,
         have: Ballot,
     },
@@ -74,6 +74,8 @@ struct Current {
     /// The request to which a majority answered that it holds exactly this, if one did: a read
     /// that was queued before that request needs no `Accept`.
     agreed_on: Option<RequestId>,
+    /// Whether this replica was one of that majority.
+    held_here: bool,
 }
 
 impl Proposer {
@@ -86,7 +88,7 @@ impl Proposer {
             .and_then(|state| state.known.as_ref())
             .map_or(Ballot::ZERO, |(accepted, _)| *accepted);
         let step = Step::Prepare {
-            accepted: Vec::new(),
+            accepted: BTreeMap::new(),
             floor_time: LogicalTime(0),
             have,
         };
@@ -105,6 +107,7 @@ impl Proposer {
             register: ready.register,
             accepted: ready.accepted,
             agreed_on: None,
+            held_here: false,
         };
         self.propose(now, key, ready.next, current, out);
     }
@@ -167,7 +170,7 @@ impl Proposer {
         (theirs, register, their_floor): (Ballot, Option<Arc<Register>>, LogicalTime),
         out: &mut Vec<Effect>,
     ) {
-        let majority = self.majority();
+        let (me, majority) = (self.options.member, self.majority());
         if let Some(register) = &register
             && let Some(state) = self.keys.get_mut(key)
         {
@@ -185,13 +188,14 @@ impl Proposer {
         if round.ballot != ballot || !round.answered.insert(from) {
             return;
         }
-        accepted.push(theirs);
+        accepted.insert(from, theirs);
         *floor_time = (*floor_time).max(their_floor);
         if round.answered.len() < majority {
             return;
         }
-        let highest = accepted.iter().copied().max().unwrap_or(Ballot::ZERO);
-        let agreed = accepted.iter().all(|ballot| *ballot == highest);
+        let highest = accepted.values().copied().max().unwrap_or(Ballot::ZERO);
+        let agreed = accepted.values().all(|ballot| *ballot == highest);
+        let held_here = accepted.contains_key(&me) && agreed;
         let agreed_on = agreed.then_some(round.request);
         let floor_time = *floor_time;
         self.end_round(key);
@@ -216,6 +220,7 @@ impl Proposer {
                 register,
                 accepted: highest,
                 agreed_on,
+                held_here,
             },
             out,
         );
@@ -250,7 +255,12 @@ impl Proposer {
                 base.clone(),
                 Ok(ClientReply::Entry(entry(&base, *with_value))),
             ),
-            JobKind::Settle => (base.clone(), Ok(ClientReply::Entry(None))),
+            JobKind::Settle => {
+                // It was asked for because this replica may have missed something: then only an
+                // `Accept` brings it.
+                agreed &= current.held_here;
+                (base.clone(), Ok(ClientReply::Entry(None)))
+            }
             JobKind::Purge if base.value.is_some() => return self.begin(now, key, out),
             JobKind::Purge => {
                 agreed = false;
