@@ -385,7 +385,7 @@ impl World {
                     self.saw_page(client, scan, &page, current.call_us);
                 }
             }
-            ClientReply::Config(_) | ClientReply::Status(_) => {}
+            ClientReply::Config(_) | ClientReply::Status(_) | ClientReply::Found(_) => {}
         }
         self.think(client);
     }
