@@ -13,6 +13,7 @@ mod log;
 mod namespace;
 mod output;
 mod scan;
+mod search;
 mod start;
 mod status;
 mod transfer;
@@ -48,6 +49,8 @@ enum Command {
     Touch(keys::TouchArguments),
     /// List keys in order, with their values.
     Scan(scan::ScanArguments),
+    /// Find entries by meaning or by words.
+    Search(search::SearchArguments),
     /// Write a namespace to a file, one line of JSON for each entry.
     Export(transfer::ExportArguments),
     /// Put every line of a file, as export writes them.
@@ -81,6 +84,7 @@ pub fn run(cli: Cli, hooks: Hooks) -> Result<(), Failure> {
         Command::Exists(arguments) => keys::exists(arguments),
         Command::Touch(arguments) => keys::touch(arguments),
         Command::Scan(arguments) => scan::run(arguments),
+        Command::Search(arguments) => search::run(arguments),
         Command::Export(arguments) => transfer::export(&arguments),
         Command::Import(arguments) => transfer::import(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -4,6 +4,7 @@ mod corpus;
 mod narrator;
 mod nodes;
 mod outage;
+mod searching;
 mod story;
 
 use std::path::Path;

@@ -19,9 +19,9 @@ use crate::cli::output::show_count;
 use crate::cli::status::Shards;
 
 /// How long the cluster may take to do what it is expected to.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// How often what changes by itself is looked at.
-const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Time to live of a value that ends during the demo.
 const TTL: Duration = Duration::from_secs(1);
 /// How long is written before a node is killed, and after it.
@@ -55,6 +55,7 @@ impl Story<'_> {
         self.serving(started).await?;
         let parts = self.load().await?;
         self.put_get_scan(&parts).await?;
+        self.search().await?;
         self.compare_and_set().await?;
         self.time_to_live().await?;
         let attempts = self.kill().await?;
@@ -355,7 +356,7 @@ fn has_caught_up(status: &NodeStatus, shards: Shards) -> bool {
         && shards.behind == 0
 }
 
-fn shown(bytes: &[u8]) -> String {
+pub(super) fn shown(bytes: &[u8]) -> String {
     let text = printable(bytes);
     console::truncate_str(&text, SHOWN_BYTES, "…").into_owned()
 }
