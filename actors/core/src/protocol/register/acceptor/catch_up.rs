@@ -19,7 +19,7 @@ const FETCH_MAX: usize = 256;
 /// How long an answer is waited for, in milliseconds.
 const ANSWER_MS: u64 = 5_000;
 /// How often a reachable peer's log is followed without other cause, in milliseconds.
-const ROUND_MS: u64 = 15_000;
+const ROUND_MS: u64 = 3_000;
 
 #[derive(Debug, Default)]
 enum Phase {
