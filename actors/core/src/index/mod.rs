@@ -12,6 +12,7 @@ mod key_words;
 mod model_id;
 mod options;
 pub mod partition;
+mod partition_of;
 mod plain_words;
 mod query;
 mod sealed;
@@ -30,6 +31,7 @@ pub use indexed_text::IndexedText;
 pub use key_words::key_words;
 pub use model_id::{ModelId, ModelIdError};
 pub use options::{IndexOptions, IndexOptionsLookup, NamespaceIndexing};
+pub use partition_of::partition_of;
 pub use plain_words::plain_words;
 pub use query::{
     PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,

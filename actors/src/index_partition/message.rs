@@ -1,0 +1,43 @@
+//! The mailbox of an index partition.
+
+use engram_core::index::partition::Event;
+use engram_core::index::{PartitionQuery, VectorShip};
+use engram_core::types::ShardId;
+use ractor_cluster::RactorMessage;
+
+use super::handle::{PendingQuery, Permit, StatsDone};
+
+/// What an index partition is told. Senders are its handle, or the callbacks of what it asked.
+#[derive(RactorMessage)]
+pub enum IndexPartitionMessage {
+    /// From itself: begin a life. If it is lost, the partition stays silent; it is sent from
+    /// within.
+    Begin {
+        /// Which; older ones are over.
+        life: u64,
+    },
+    /// From the node: a shard has a replica here. Idempotent; the next life knows it as well.
+    Hosted(ShardId),
+    /// From shards: some change logs have grown. The handle knows which.
+    Advanced,
+    /// From another replica: a vector. If it is lost, it is computed here.
+    Shipped(Box<VectorShip>, Permit),
+    /// From ingress: a search, answered through the callback. If it is lost, so says the callback.
+    Query(Box<PartitionQuery>, PendingQuery),
+    /// From diagnosis, answered through the callback.
+    Stats(StatsDone),
+    /// From something that was asked: it has answered.
+    Happened {
+        /// Who asked; answers to former lives are dropped.
+        life: u64,
+        /// What happened.
+        event: Box<Event>,
+    },
+    /// From something that was asked: it cannot go on. This life ends.
+    Failed {
+        /// Who asked.
+        life: u64,
+        /// Why, for the log.
+        reason: String,
+    },
+}

@@ -1,0 +1,48 @@
+//! What a partition needs of its node, apart from the disk: shards, peers, embedders.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use engram_core::index::{FeedPage, FeedRequest, IndexOptionsLookup, ModelId, VectorShip};
+
+use crate::embedder::Embedder;
+
+/// Called with a page of a shard's change log. Must not block.
+pub type FeedPageDone = Box<dyn FnOnce(FeedPage) + Send>;
+
+/// The change logs of this node's shards.
+pub trait ShardFeed: Send + Sync + 'static {
+    /// Asks for a page. Returns at once; a page that never comes is asked for again.
+    fn request(&self, request: FeedRequest, done: FeedPageDone);
+}
+
+/// The partitions of the other members that replicate the same shards.
+pub trait PartitionPeers: Send + Sync + 'static {
+    /// Gives a vector to every other replica of its shard. Never blocks; may be lost.
+    fn ship(&self, ship: VectorShip);
+}
+
+/// The embedders of a node, by model.
+#[derive(Clone, Default)]
+pub struct Embedders {
+    by_model: BTreeMap<ModelId, Arc<dyn Embedder>>,
+}
+
+impl Embedders {
+    /// These ones.
+    pub fn new(embedders: impl IntoIterator<Item = Arc<dyn Embedder>>) -> Embedders {
+        let by_model = embedders
+            .into_iter()
+            .map(|embedder| (embedder.id(), embedder))
+            .collect();
+        Embedders { by_model }
+    }
+
+    /// The one that has a model.
+    pub fn get(&self, model: &ModelId) -> Option<&Arc<dyn Embedder>> {
+        self.by_model.get(model)
+    }
+}
+
+/// A lookup that actors share.
+pub type SharedLookup = Arc<dyn IndexOptionsLookup + Send + Sync>;
