@@ -64,6 +64,8 @@ pub struct IndexPartitionState {
     inbox: Arc<Inbox>,
     machine: IndexPartition,
     life: u64,
+    /// Not between two lives.
+    running: bool,
     /// Lives that failed since the last commit.
     failures: u32,
     queries: BTreeMap<QueryTicket, PendingQuery>,
@@ -89,6 +91,7 @@ impl Actor for IndexPartitionActor {
             inbox,
             machine,
             life: 0,
+            running: false,
             failures: 0,
             queries: BTreeMap::new(),
             last_query: 0,
@@ -106,6 +109,12 @@ impl Actor for IndexPartitionActor {
                 state.begin(&myself);
             }
             IndexPartitionMessage::Begin { .. } => {}
+            // Searches are refused by being dropped; all else is known to the next life.
+            IndexPartitionMessage::Hosted(_)
+            | IndexPartitionMessage::Advanced
+            | IndexPartitionMessage::Shipped(..)
+            | IndexPartitionMessage::Query(..)
+                if !state.running => {}
             IndexPartitionMessage::Hosted(shard) => state.step(&myself, Event::Host(shard)),
             IndexPartitionMessage::Advanced => {
                 for (shard, learned) in state.inbox.take_advances() {
@@ -150,10 +159,8 @@ impl Actor for IndexPartitionActor {
 impl IndexPartitionState {
     /// Begins a life: all is read again.
     fn begin(&mut self, myself: &ActorRef<IndexPartitionMessage>) {
-        self.life += 1;
-        self.machine = IndexPartition::new(PartitionConfig {
-            me: self.arguments.me,
-        });
+        self.end_life();
+        self.running = true;
         for shard in self.inbox.hosted() {
             self.step(myself, Event::Host(shard));
         }
@@ -186,14 +193,20 @@ impl IndexPartitionState {
         );
         self.failures = self.failures.saturating_add(1).min(16);
         // Until then nothing of this life is carried out, and searches are refused.
-        self.life += 1;
-        self.machine = IndexPartition::new(PartitionConfig {
-            me: self.arguments.me,
-        });
-        self.queries.clear();
+        self.end_life();
         let life = self.life + 1;
         let begin = move || IndexPartitionMessage::Begin { life };
         drop(myself.send_after(Duration::from_millis(pause), begin));
+    }
+
+    /// What this life asked for means nothing any more; who waits for it is told so.
+    fn end_life(&mut self) {
+        self.life += 1;
+        self.running = false;
+        self.queries.clear();
+        self.machine = IndexPartition::new(PartitionConfig {
+            me: self.arguments.me,
+        });
     }
 
     fn step(&mut self, myself: &ActorRef<IndexPartitionMessage>, event: Event) {
@@ -202,7 +215,6 @@ impl IndexPartitionState {
         self.machine
             .step(now, event, self.arguments.lookup.as_ref(), &mut effects);
         for effect in effects {
-            eprintln!("{} {:?}", self.life, effect);
             self.carry_out(myself, effect);
         }
     }

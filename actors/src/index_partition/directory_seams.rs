@@ -86,7 +86,7 @@ impl IndexOptionsLookup for DirectoryLookup {
         let Some(config) = self.directory.config() else {
             return NamespaceIndexing::NotYetKnown;
         };
-        let Some(found) = config.namespaces.iter().find(|known| known.id == namespace) else {
+        let Some(found) = config.namespace_by_id(namespace) else {
             // Ids are given out in rising order: a lower one was dropped.
             let newest = config.namespaces.iter().map(|known| known.id).max();
             return if newest.is_some_and(|newest| namespace < newest) {
@@ -101,5 +101,84 @@ impl IndexOptionsLookup for DirectoryLookup {
             Ok(model) => NamespaceIndexing::Indexed(IndexOptions::of(&found.options, model)),
             Err(_) => NamespaceIndexing::Skipped,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engram_core::types::{
+        ClusterConfig, Epoch, IndexSource, Member, MemberId, Millis, Namespace, NamespaceOptions,
+        ShardConfig,
+    };
+
+    use super::*;
+
+    fn directory(namespaces: Vec<(u32, &str)>) -> Arc<Directory> {
+        let me = Member {
+            id: MemberId(1),
+            name: "a".into(),
+            address: "a:1".into(),
+            zone: None,
+        };
+        let directory = Directory::new(me.clone(), 1, Millis(0));
+        let system = ShardConfig {
+            epoch: Epoch(1),
+            members: vec![me.id],
+        };
+        let namespaces = namespaces
+            .into_iter()
+            .map(|(id, embedder)| Namespace {
+                id: NamespaceId(id),
+                name: format!("n{id}"),
+                options: NamespaceOptions {
+                    source: IndexSource::Key,
+                    embedder: embedder.into(),
+                    ..NamespaceOptions::default()
+                },
+            })
+            .collect();
+        directory.set_config(Arc::new(ClusterConfig {
+            version: 1,
+            cluster: "c".into(),
+            cluster_id: 1,
+            members: vec![me],
+            shards: vec![system.clone()],
+            system,
+            namespaces,
+        }));
+        Arc::new(directory)
+    }
+
+    #[test]
+    fn namespaces_are_known_dropped_or_still_to_come() {
+        let model = ModelId::new("exact-model-1").expect("short");
+        let models = BTreeMap::from([("builtin".to_owned(), model.clone())]);
+        let directory = directory(vec![(1, "builtin"), (4, "elsewhere"), (5, "")]);
+        let lookup = DirectoryLookup::new(directory, models);
+        let NamespaceIndexing::Indexed(options) = lookup.indexing(NamespaceId(1)) else {
+            panic!("it is known");
+        };
+        assert_eq!((options.model, options.source), (model, IndexSource::Key));
+        let NamespaceIndexing::Indexed(options) = lookup.indexing(NamespaceId(4)) else {
+            panic!("it is known");
+        };
+        assert_eq!(options.model.as_str(), "elsewhere");
+        assert_eq!(lookup.indexing(NamespaceId(3)), NamespaceIndexing::Skipped);
+        assert_eq!(lookup.indexing(NamespaceId(5)), NamespaceIndexing::Skipped);
+        assert_eq!(
+            lookup.indexing(NamespaceId(6)),
+            NamespaceIndexing::NotYetKnown
+        );
+    }
+
+    #[test]
+    fn without_a_shard_actor_there_is_no_page() {
+        let feed = DirectoryFeed::new(directory(vec![]));
+        let request = FeedRequest {
+            shard: engram_core::types::ShardId(0),
+            after: engram_core::types::Lseq(0),
+            limit: 1,
+        };
+        feed.request(request, Box::new(|_| panic!("nobody can answer")));
     }
 }

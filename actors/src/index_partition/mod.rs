@@ -5,7 +5,6 @@
 //! | [`IndexPartitionHandle`] | how shards, peers and searches reach a partition; outlives its actor |
 //! | [`IndexPartitionActor`] | the shell of `engram_core::index::partition::IndexPartition` |
 //! | [`TextIndex`] | the seam to a full-text index; [`MemoryTextIndex`] for simulations |
-//! | [`NodeIndex`] | all partitions of a node |
 //! | [`ShardFeed`], [`PartitionPeers`] | the seams to this node's shards and the other replicas |
 //! | [`DirectoryFeed`], [`DirectoryLookup`] | these seams as a node's directory provides them |
 //!
