@@ -260,6 +260,10 @@ impl Proposer {
             let error = RequestError::Overloaded { retry_after_ms: 20 };
             return self.emit(now, origin, Err(error), out);
         }
+        if deadline <= now {
+            let error = "it came when its time was over".into();
+            return self.emit(now, origin, Err(RequestError::NotApplied(error)), out);
+        }
         self.operations += 1;
         match operation {
             Operation::Get { key, with_value } => {

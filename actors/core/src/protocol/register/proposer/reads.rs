@@ -121,6 +121,9 @@ impl Proposer {
         let Some(round) = self.reads.remove(&request) else {
             return;
         };
+        if let Some(register) = &round.own {
+            self.clock.merge(register.newest_time());
+        }
         let found = match &round.own {
             // An expired value must be seen to end by everybody: a round makes it a tombstone.
             Some(register) if register.is_expired(now) => {

@@ -249,6 +249,9 @@ impl Proposer {
                 .is_some_and(|request| first.since <= request);
         let base = expired.map_or_else(|| current.register.clone(), Arc::new);
         let purge = first.kind == JobKind::Purge;
+        // A client whose clock is behind hears of the register's time with the answer, so that its
+        // next write is not taken for a forgotten one.
+        self.clock.merge(base.newest_time());
         let time = self.clock.tick(now);
         let (register, result) = match &first.kind {
             JobKind::Get { with_value } => (
