@@ -109,7 +109,7 @@ fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
 impl Profile {
     /// The profile of a seed.
     pub fn draw(seed: u64) -> Profile {
-        let random = &mut Random::new(seed ^ 0x5eed_0f_1a77);
+        let random = &mut Random::new(seed ^ 0x5eed_0f1a_77aa);
         let keys = pick(random, &[1, 2, 3, 5]);
         Profile {
             replicas: pick(random, &[3, 3, 3, 3, 3, 3, 3, 1]),

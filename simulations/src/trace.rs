@@ -35,7 +35,7 @@ impl Trace {
     pub fn note(&mut self, now_us: u64, event: fmt::Arguments<'_>) {
         self.events += 1;
         // Formatting fails only if a `Debug` implementation does, and then the hash is still fixed.
-        let _ = write!(Hashing(&mut self.hash), "{now_us} {event}\n");
+        let _ = writeln!(Hashing(&mut self.hash), "{now_us} {event}");
         if self.print {
             eprintln!(
                 "{:>12.3} {event}",

@@ -20,13 +20,28 @@ pub fn linearizable(history: &[Operation]) -> Result<()> {
         writers.get(&(key.clone(), version)).copied()
     };
     let history = without_strangers(history, &writers);
+    let first_seen = first_seen(&history);
+    // What nobody saw may take effect at any time, or never.
+    let effective_us = |id: WriteId| Some(first_seen.get(&id).copied().unwrap_or(u64::MAX));
     let context = Context {
         writer: &writer,
-        appeared: &|_| true,
+        effective_us: &effective_us,
         epoch_ms: 0,
         skew_ms: 0,
     };
     linearizability::check(&history, &context).map_err(|violation| anyhow::anyhow!("{violation}"))
+}
+
+/// When each write had certainly taken effect: a read that saw its value had returned.
+fn first_seen(history: &[Operation]) -> BTreeMap<WriteId, u64> {
+    let mut first = BTreeMap::new();
+    for operation in history {
+        if let Action::Get(Some(seen)) = operation.action {
+            let at = first.entry(seen.put).or_insert(u64::MAX);
+            *at = operation.return_us.min(*at);
+        }
+    }
+    first
 }
 
 /// A conflict may name a version that nobody read and whose writer was not told: then it says only
