@@ -3,21 +3,27 @@
 //! ```text
 //! node supervisor
 //! ├── gossip                      liveness, configurations, genesis
-//! ├── coordinator                 scans, namespaces, status: what concerns several shards
+//! ├── coordinator                 scans, searches, namespaces, status: what concerns several shards
+//! ├── embedder/<model>            owns a model's thread; bounded queues outlive it
+//! ├── index partition/<i>         full-text and vector index of the shards that fall to it
 //! └── shard supervisor/<shard>    restarts both children together, in a new life
 //!     ├── shard                   acceptor: owns the records of one shard
 //!     └── replicator              proposer: runs rounds for that shard
 //! ```
 //!
-//! | actor | state machine in `engram_core::protocol` | mailbox |
+//! | actor | state machine in `engram_core` | mailbox |
 //! |---|---|---|
-//! | [`shard::Shard`] | `register::acceptor::Acceptor` | [`shard::ShardMessage`] |
-//! | [`replicator::Replicator`] | `register::proposer::Proposer` | [`replicator::ReplicatorMessage`] |
-//! | [`gossip::Gossip`] | `membership::Membership` | [`gossip::GossipActorMessage`] |
-//! | [`coordinator::Coordinator`] | `scan::ScanMerge` | [`coordinator::CoordinatorMessage`] |
-//! | [`supervisor::ShardSupervisor`] | `restart::Restarts` | [`supervisor::ShardSupervisorMessage`] |
+//! | [`shard::Shard`] | `protocol::register::acceptor::Acceptor` | [`shard::ShardMessage`] |
+//! | [`replicator::Replicator`] | `protocol::register::proposer::Proposer` | [`replicator::ReplicatorMessage`] |
+//! | [`gossip::Gossip`] | `protocol::membership::Membership` | [`gossip::GossipActorMessage`] |
+//! | [`coordinator::Coordinator`] | `protocol::scan::ScanMerge`, `protocol::search::SearchMachine` | [`coordinator::CoordinatorMessage`] |
+//! | [`index_partition::IndexPartitionActor`] | `index::partition::IndexPartition` | [`index_partition::IndexPartitionMessage`] |
+//! | [`embedder::EmbedderActor`] | none: it only keeps a thread alive | [`embedder::EmbedderMessage`] |
+//! | [`supervisor::ShardSupervisor`] | `protocol::restart::Restarts` | [`supervisor::ShardSupervisorMessage`] |
 //!
-//! [`ingress`] routes what arrives from other processes; [`env`] is the one seam to the world.
+//! Links to other processes are actors of `engram-remote`; storage is a thread of its own behind
+//! [`storage::GroupCommitStore`], whose failure ends the process. [`ingress`] routes what arrives
+//! from other processes; [`mod@env`] is the one seam to the world.
 
 pub mod coordinator;
 pub mod directory;

@@ -1,6 +1,6 @@
 //! What the state machines ask of a disk: atomic batches, point reads and range reads.
 //!
-//! Keys are built by [`keys`], values by [`format`]. The engine below sees bytes only.
+//! Keys are built by [`keys`], values by [`mod@format`]. The engine below sees bytes only.
 
 pub mod format;
 pub mod keys;
