@@ -15,7 +15,7 @@ fn main() -> std::process::ExitCode {
     };
     let (begun, mut summary) = (Instant::now(), Summary::default());
     for seed in *from..*to {
-        let outcome = run_seed(seed, None, std::env::var_os("ENGRAM_TRACE").is_some());
+        let outcome = run_seed(seed, std::env::var_os("ENGRAM_TRACE").is_some());
         for violation in &outcome.violations {
             let story = violation.to_string();
             if to - from == 1 {

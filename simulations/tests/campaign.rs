@@ -13,10 +13,10 @@ fn variable(name: &str) -> Option<u64> {
 fn no_seed_violates_a_property() {
     let mut summary = Summary::default();
     if let Some(seed) = variable(SEED_VARIABLE) {
-        summary.add(run_seed(seed, None, true));
+        summary.add(run_seed(seed, true));
     } else {
         for seed in 0..variable(SEEDS_VARIABLE).unwrap_or(SEEDS) {
-            summary.add(run_seed(seed, None, false));
+            summary.add(run_seed(seed, false));
         }
     }
     println!("{summary}");
@@ -26,9 +26,9 @@ fn no_seed_violates_a_property() {
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     for seed in 0..3 {
-        let (first, again) = (run_seed(seed, None, false), run_seed(seed, None, false));
+        let (first, again) = (run_seed(seed, false), run_seed(seed, false));
         assert_eq!((first.hash, first.events), (again.hash, again.events));
         assert_eq!(first.counters, again.counters);
     }
-    assert_ne!(run_seed(0, None, false).hash, run_seed(1, None, false).hash);
+    assert_ne!(run_seed(0, false).hash, run_seed(1, false).hash);
 }

@@ -518,6 +518,18 @@ impl Proposer {
         if !round.refused.is_empty() {
             return self.refused(now, key, out);
         }
+        let purge = matches!(round.step, Step::Accept { purge: true, .. });
+        if purge
+            && self
+                .keys
+                .get(key)
+                .is_some_and(|state| !state.queue.is_empty())
+        {
+            // A purge needs every replica: others do not wait for a silent one. It comes again.
+            self.end_round(key);
+            return self.begin(now, key, out);
+        }
+        let Some(round) = self.round(key) else { return };
         round.resend_at = now.plus(RESEND_MS);
         let (request, body) = (round.request, round.body(key));
         let answered = round.answered.clone();
