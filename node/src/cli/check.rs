@@ -1,5 +1,6 @@
 //! `engram check`: reads the data directory of a stopped node, entry by entry.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -67,6 +68,9 @@ fn unusable(error: DataDirError) -> Failure {
         | DataDirError::StoreOfAnotherMember { .. }
         | DataDirError::RolledBack { .. }
         | DataDirError::Store { .. } => Failure::damage(text),
+        DataDirError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            Failure::usage(text)
+        }
         _ => Failure::other(text),
     }
 }

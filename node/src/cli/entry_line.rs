@@ -42,6 +42,9 @@ pub(super) enum LineError {
     /// Not JSON, or not of this form.
     #[error("{}", without_position(.0))]
     Json(#[from] serde_json::Error),
+    /// Not an object. Without names nobody can tell a key from a value.
+    #[error("expected a JSON object")]
+    NotAnObject,
     /// Not base64.
     #[error("{field} is not base64: {source}")]
     Base64 {
@@ -120,6 +123,13 @@ impl EntryLine {
     /// # Errors
     /// [`LineError`] says what is wrong with it.
     pub(super) fn parse(line: &[u8]) -> Result<ParsedLine, LineError> {
+        if line
+            .trim_ascii_start()
+            .first()
+            .is_some_and(|first| *first == b'[')
+        {
+            return Err(LineError::NotAnObject);
+        }
         let line: EntryLine = serde_json::from_slice(line)?;
         let value = match line.value {
             Some(Value::String(text)) => Some(text),
@@ -226,7 +236,8 @@ mod tests {
     fn a_bad_line_is_refused_by_reason() {
         let cases = [
             ("", "EOF while parsing a value at column 0"),
-            ("[]", "invalid type"),
+            ("[]", "expected a JSON object"),
+            (r#" ["k",null,"v"]"#, "expected a JSON object"),
             (r#"{"key":"k"}"#, "exactly one of value"),
             (r#"{"value":"v"}"#, "exactly one of key"),
             (
