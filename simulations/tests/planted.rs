@@ -12,7 +12,7 @@ const BOUNDS: [(Planted, u64, Option<u64>); 6] = [
     (Planted::BlindRetry, 10, Some(10)),
     // These two harm clients so seldom that looking at the disks is what finds them.
     (Planted::SameIncarnation, 50, None),
-    (Planted::EarlyPurge, 100, None),
+    (Planted::EarlyPurge, 1000, None),
 ];
 
 #[test]

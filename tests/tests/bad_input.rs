@@ -114,12 +114,13 @@ async fn a_data_directory_that_is_not_this_node_s_is_refused() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_is_refused_and_the_cluster_serves_on() -> Result<()> {
     let cluster = Builder::new(NODE).start().await?;
+    // Before this process has a good connection, which others of the same cluster would share.
+    strange_clients(&cluster).await?;
     let client = cluster.client().await?;
     let data = client.namespace("data");
     data.put("key", "value").await?;
 
     strange_nodes(&cluster).await?;
-    strange_clients(&cluster).await?;
     bad_keys_and_values(&data).await?;
     bad_requests(&client).await?;
     garbage_on_the_port(&cluster).await?;

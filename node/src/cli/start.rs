@@ -112,6 +112,9 @@ pub(super) fn run(arguments: StartArguments, hooks: Hooks) -> Result<(), Failure
 }
 
 async fn serve(config: &NodeConfig, hooks: Hooks) -> Result<(), Failure> {
+    // Before anything is opened: a signal that comes early must end the node in an orderly way, too.
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::other)?;
     let mut node = Node::start(config)
         .await
         .map_err(|error| Failure::caused(&error))?;
@@ -120,11 +123,10 @@ async fn serve(config: &NodeConfig, hooks: Hooks) -> Result<(), Failure> {
     let _ = writeln!(out, "listening on {}", node.address());
     let _ = out.flush();
     hooks(&node);
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::other)?;
     let why = tokio::select! {
         biased;
         why = node.stopped() => why,
-        _ = tokio::signal::ctrl_c() => Stopped::Asked,
+        _ = interrupt.recv() => Stopped::Asked,
         _ = terminate.recv() => Stopped::Asked,
     };
     info!("stopping");

@@ -99,9 +99,12 @@ impl CatchUp {
         self.peers.values().all(|peer| peer.current)
     }
 
+    /// How much of a peer's log may be missing here. A log that was followed to its end since the
+    /// peer was last out of reach is not counted: what it says now, this replica hears as well.
     pub(super) fn behind(&self) -> u64 {
         self.peers
             .values()
+            .filter(|peer| !peer.current)
             .map(|peer| peer.next.0.saturating_sub(peer.seen.0.saturating_add(1)))
             .max()
             .unwrap_or(0)
