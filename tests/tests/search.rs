@@ -77,6 +77,7 @@ async fn searches_find_what_is_there_and_nothing_else() -> Result<()> {
 async fn finds_by_meaning(texts: &Namespace) -> Result<()> {
     let query = "how to make a loaf in the oven";
     until_first("text:bread", || texts.search(query).top_k(2)).await?;
+    until_first("text:engine", || texts.search(query).prefix("text:e")).await?;
     let found = texts.search(query).prefix("text:e").await?;
     ensure!(keys(&found) == ["text:engine"], "{:?}", keys(&found));
     let found = texts.search(query).tag("missing").await?;
@@ -96,6 +97,7 @@ async fn finds_by_words(texts: &Namespace) -> Result<()> {
         "{:?} have both words",
         keys(&found)
     );
+    until_first("text:snake", || texts.search("goat").words()).await?;
     let found = texts.search("python programming").any_word().await?;
     ensure!(
         keys(&found).len() == 2,

@@ -112,6 +112,8 @@ pub const CLIENT_RETRY_MS_MIN: u64 = 5;
 /// Longest delay between two attempts of a request, in milliseconds, before jitter.
 pub const CLIENT_RETRY_MS_MAX: u64 = 320;
 
+/// How far a client's logical time may be ahead of a node's clock, in milliseconds: a day.
+pub const CLIENT_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Longest a client request may take, in milliseconds.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
 

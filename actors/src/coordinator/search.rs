@@ -60,8 +60,16 @@ impl CoordinatorState {
             .directory
             .index()
             .ok_or_else(|| RequestError::NotApplied("this node has no search index".into()))?;
-        let NamespaceIndexing::Indexed(options) = index.lookup().indexing(search.namespace) else {
-            return Err(RequestError::Invalid("there is no such namespace".into()));
+        let options = match index.lookup().indexing(search.namespace) {
+            NamespaceIndexing::Indexed(options) => options,
+            // The configuration that has it is on its way.
+            NamespaceIndexing::NotYetKnown => {
+                let reason = "this node has not heard of the namespace yet";
+                return Err(RequestError::NotApplied(reason.into()));
+            }
+            NamespaceIndexing::Skipped => {
+                return Err(RequestError::Invalid("there is no such namespace".into()));
+            }
         };
         let semantic = search.mode == SearchMode::Semantic;
         if semantic && !options.semantic || !semantic && !options.text {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use engram_core::index::PartitionQuery;
 use engram_core::limits::{
-    PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX, STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX,
-    TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
+    CLIENT_AHEAD_MS_MAX, NAMESPACES_MAX, PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX,
+    STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX, TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 use engram_core::protocol::register::proposer::Operation;
 use engram_core::types::{
-    Change, LogicalClock, MemberId, Millis, NamespaceId, RequestId, SessionId, ShardId, Write,
+    Change, LogicalClock, LogicalTime, MemberId, Millis, NamespaceId, RequestId, SessionId,
+    ShardId, Write,
 };
 use engram_core::wire::register::ReplyBody;
 use engram_core::wire::{
@@ -305,11 +306,38 @@ pub(crate) fn respond(
 /// Checks a request against the bounds.
 fn check(request: &ClientRequest, now: Millis) -> Result<(), RequestError> {
     match request {
-        ClientRequest::Put(put) => check_write(&put.write, now),
+        ClientRequest::Get(get) => check_namespace(get.key.namespace),
+        ClientRequest::Put(put) => {
+            check_namespace(put.key.namespace)?;
+            check_time(put.write.since, now)?;
+            check_write(&put.write, now)
+        }
         ClientRequest::Scan(scan) => check_limit(scan.limit),
         ClientRequest::ScanShard(scan) => check_limit(scan.scan.limit),
         _ => Ok(()),
     }
+}
+
+/// Ids are given out one by one, so most nonsense can be told without the configuration.
+fn check_namespace(namespace: NamespaceId) -> Result<(), RequestError> {
+    let most = u32::try_from(NAMESPACES_MAX).unwrap_or(u32::MAX);
+    if namespace.0 > most {
+        let id = namespace.0;
+        return Err(RequestError::Invalid(format!(
+            "there is no namespace with the id {id}"
+        )));
+    }
+    Ok(())
+}
+
+/// A time from the far future would drag the cluster's logical clocks along.
+fn check_time(since: LogicalTime, now: Millis) -> Result<(), RequestError> {
+    if since.millis() > now.plus(CLIENT_AHEAD_MS_MAX) {
+        return Err(RequestError::Invalid(format!(
+            "the time of the request is more than {CLIENT_AHEAD_MS_MAX} ms ahead of this node's"
+        )));
+    }
+    Ok(())
 }
 
 fn check_limit(limit: u32) -> Result<(), RequestError> {
