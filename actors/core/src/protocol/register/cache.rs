@@ -56,6 +56,7 @@ impl RecordCache {
     }
 
     /// Sets a slot changed by append `written`, and evicts others that are durable as of `durable`.
+    /// The slot itself stays, whatever its size: somebody is about to use it.
     pub fn insert(&mut self, key: RecordKey, slot: Slot, written: IoId, durable: IoId) {
         let weight = key.key.as_bytes().len()
             + 128
@@ -65,7 +66,7 @@ impl RecordCache {
             };
         self.weight += weight;
         if let Some(old) = self.slots.put(
-            key,
+            key.clone(),
             Cached {
                 slot,
                 written,
@@ -74,7 +75,7 @@ impl RecordCache {
         ) {
             self.weight -= old.weight;
         }
-        self.evict(durable);
+        self.evict(&key, durable);
     }
 
     /// Bytes held, approximately.
@@ -82,15 +83,16 @@ impl RecordCache {
         self.weight
     }
 
-    fn evict(&mut self, durable: IoId) {
-        // Pinned slots met on the way become recently used; the bound keeps this step short.
+    fn evict(&mut self, keep: &RecordKey, durable: IoId) {
+        // Slots that must stay and are met on the way become recently used, so that after a few of
+        // them the one to be kept comes up; the bound keeps this step short.
         let mut attempts = 16;
         while self.weight > self.weight_max && attempts > 0 && self.slots.len() > 1 {
             attempts -= 1;
             let Some((key, cached)) = self.slots.pop_lru() else {
                 return;
             };
-            if cached.written > durable {
+            if cached.written > durable || key == *keep {
                 self.slots.put(key, cached);
             } else {
                 self.weight -= cached.weight;
@@ -126,5 +128,18 @@ mod tests {
             cache.insert(key(n), Slot::Absent, IoId(0), IoId(7));
         }
         assert!(!cache.contains(&key(9999)), "durable now, and long unused");
+    }
+
+    #[test]
+    fn what_was_just_loaded_stays_beside_appends_in_flight() {
+        let mut cache = RecordCache::new(1);
+        for n in 0..8 {
+            cache.insert(key(n), Slot::Absent, IoId(7), IoId(0));
+        }
+        cache.insert(key(8), Slot::Absent, IoId(0), IoId(0));
+        assert!(cache.contains(&key(8)), "or its jobs would load it again");
+        cache.insert(key(9), Slot::Absent, IoId(0), IoId(0));
+        assert!(cache.contains(&key(9)) && !cache.contains(&key(8)));
+        assert!((0..8).all(|n| cache.contains(&key(n))), "in flight");
     }
 }
