@@ -124,7 +124,7 @@ pub struct ShardMeta {
     pub floor: Ballot,
     /// The highest time that any purged register held.
     pub floor_time: LogicalTime,
-    /// The next position in the change log.
+    /// Positions of the change log below this one may have been taken; a new life begins here.
     pub next_lseq: Lseq,
     /// All changes below this position are known to be chosen.
     pub learned_below: Lseq,

@@ -2,10 +2,10 @@
 
 use super::jobs::Job;
 use super::scan::RangeUse;
+use super::tail::ChangesPage;
 use super::{Acceptor, Effect, FeedEntry, FeedPage};
 use crate::limits::{CHANGES_PAGE_MAX, PAGE_BYTES_MAX};
-use crate::storage::format::{ChangeEntry, Record, open};
-use crate::storage::{RangePage, keys};
+use crate::storage::format::Record;
 use crate::types::{Ballot, IoId, Lseq, MemberId, Millis, RecordKey};
 use crate::wire::register::{Fetched, ReplyBody, ReplyTo};
 
@@ -49,7 +49,14 @@ impl Acceptor {
     }
 
     /// Answers the index partition.
-    pub(super) fn feed(&mut self, token: u64, after: Lseq, limit: usize, out: &mut Vec<Effect>) {
+    pub(super) fn feed(
+        &mut self,
+        now: Millis,
+        token: u64,
+        after: Lseq,
+        limit: usize,
+        out: &mut Vec<Effect>,
+    ) {
         let below = self.log.ready_below(self.meta.next_lseq);
         if !self.is_serving() || below.0 <= after.0.saturating_add(1) {
             out.push(Effect::Feed(FeedPage {
@@ -59,7 +66,11 @@ impl Acceptor {
             }));
             return;
         }
-        let query = self.changes_query(after, below, limit.clamp(1, CHANGES_PAGE_MAX));
+        let limit = limit.clamp(1, CHANGES_PAGE_MAX);
+        if let Some(page) = self.tail.page(after, below, limit) {
+            return self.feed_page(now, token, below, page, out);
+        }
+        let query = self.changes_query(after, below, limit);
         self.range(
             query,
             RangeUse::Feed {
@@ -71,31 +82,26 @@ impl Acceptor {
         );
     }
 
-    pub(super) fn feed_ranged(
+    /// A page for the index was read. A change in flight may have taken a key away from a position
+    /// of it: the page is held until that is durable, for a crash would bring the position back.
+    pub(super) fn feed_page(
         &mut self,
         now: Millis,
         token: u64,
-        after: Lseq,
         below: Lseq,
-        page: &RangePage,
+        page: ChangesPage,
         out: &mut Vec<Effect>,
     ) {
-        let mut wanted = Vec::with_capacity(page.entries.len());
-        let mut upto = after;
-        for (key, value) in &page.entries {
-            let Some((_, lseq)) = keys::parse_change(key) else {
-                continue;
-            };
-            upto = lseq;
-            if let Ok(entry) = open::<ChangeEntry>(value)
-                && !entry.accepted.is_zero()
-            {
-                wanted.push((entry.key, entry.accepted));
-            }
-        }
+        let mut upto = page.upto;
         if !page.more {
-            upto = upto.max(Lseq(below.0 - 1));
+            upto = upto.max(Lseq(below.0.saturating_sub(1)));
         }
+        let wanted = page
+            .changes
+            .into_iter()
+            .filter(|(_, _, accepted)| !accepted.is_zero())
+            .map(|(_, key, accepted)| (key, accepted))
+            .collect();
         let after = self.log.last_in_flight();
         self.gather(now, Purpose::Feed { token, upto }, wanted, after, out);
     }

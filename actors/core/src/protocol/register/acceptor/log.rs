@@ -5,9 +5,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::super::cache::Slot;
 use super::{Acceptor, Effect};
-use crate::storage::format::{ChangeEntry, Record, seal};
+use crate::storage::format::{ChangeEntry, Record, ShardMeta, seal};
 use crate::storage::{Keyspace, WriteBatch, keys};
 use crate::types::{Ballot, IoId, Lseq, Millis, RecordKey};
+
+/// So many positions of the change log are reserved at a time.
+const LSEQS_RESERVED: u64 = 256;
 
 #[derive(Debug)]
 struct Unlearned {
@@ -142,7 +145,9 @@ impl Acceptor {
                 record.lseq = self.meta.next_lseq;
                 self.meta.next_lseq = Lseq(record.lseq.0 + 1);
                 self.gone.moved(key, old, &record);
+                self.tail.push(record.lseq, key.clone(), record.accepted);
                 if let Some(old) = old {
+                    self.tail.remove(old.lseq);
                     batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
                 }
                 let change = ChangeEntry {
@@ -161,7 +166,7 @@ impl Acceptor {
             }
         }
         batch.put(Keyspace::Records, keys::record(shard, key), seal(&record));
-        if position == Position::Next || old.is_none() {
+        if self.meta.next_lseq > self.reserved_below {
             self.put_meta(&mut batch);
         }
         let io = self.append(batch, out);
@@ -213,6 +218,7 @@ impl Acceptor {
         self.meta.floor_time = self.meta.floor_time.max(old.register.newest_time());
         self.log.forget(key);
         self.gone.purged(key);
+        self.tail.remove(old.lseq);
         let mut batch = WriteBatch::default();
         batch.remove(Keyspace::Records, keys::record(shard, key));
         batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
@@ -224,14 +230,20 @@ impl Acceptor {
         io
     }
 
-    /// Adds the shard's metadata to a batch.
+    /// Adds the shard's metadata to a batch. It reserves the next positions of the change log, so
+    /// that not every change has to write it: a later life begins behind them.
     pub(super) fn put_meta(&mut self, batch: &mut WriteBatch) {
         self.meta.learned_below = self.log.learned_below(self.meta.next_lseq);
         self.meta.seen = self.catch_up.seen();
+        self.reserved_below = Lseq(self.meta.next_lseq.0 + LSEQS_RESERVED);
+        let stored = ShardMeta {
+            next_lseq: self.reserved_below,
+            ..self.meta.clone()
+        };
         batch.put(
             Keyspace::Meta,
             keys::shard_meta(self.options.shard),
-            seal(&self.meta),
+            seal(&stored),
         );
     }
 

@@ -16,6 +16,7 @@ mod jobs;
 mod log;
 mod recovery;
 mod scan;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use self::housekeeping::Housekeeping;
 use self::jobs::Job;
 use self::log::ChangeLog;
 use self::recovery::Stage;
+use self::tail::Tail;
 use super::cache::{RecordCache, Slot};
 use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARD_WAITING_MAX};
 use crate::storage::format::{FormatError, Record, ShardMeta};
@@ -194,6 +196,9 @@ pub struct Acceptor {
     meta: ShardMeta,
     cache: RecordCache,
     log: ChangeLog,
+    tail: Tail,
+    /// Positions below this one may be given out: the metadata on disk says so.
+    reserved_below: Lseq,
     loading: BTreeMap<RecordKey, VecDeque<Job>>,
     loads: BTreeMap<IoId, RecordKey>,
     ranges: BTreeMap<IoId, scan::RangeUse>,
@@ -230,6 +235,8 @@ impl Acceptor {
             stage: Stage::Created,
             meta: ShardMeta::default(),
             log: ChangeLog::default(),
+            tail: Tail::default(),
+            reserved_below: Lseq(0),
             loading: BTreeMap::new(),
             loads: BTreeMap::new(),
             ranges: BTreeMap::new(),
@@ -260,7 +267,7 @@ impl Acceptor {
                 token,
                 after,
                 limit,
-            } => self.feed(token, after, limit, out),
+            } => self.feed(now, token, after, limit, out),
             Event::Indexed(upto) => self.gone.indexed(upto),
             Event::PeerUp(peer) => self.peer_up(now, peer, out),
             Event::PeerProgress(peer, next) => self.catch_up.progress(peer, next),

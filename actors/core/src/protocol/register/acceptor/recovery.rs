@@ -73,6 +73,8 @@ impl Acceptor {
         self.meta.epoch = self.options.epoch;
         self.catch_up.recovered(&self.meta.seen);
         self.log.recovered(self.meta.next_lseq);
+        self.tail.recovered(self.meta.next_lseq);
+        self.reserved_below = self.meta.next_lseq;
         self.stage = Stage::Unlearned;
         self.read_unlearned(self.meta.learned_below, out);
         true

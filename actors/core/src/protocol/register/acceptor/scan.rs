@@ -5,9 +5,10 @@
 
 use bytes::Bytes;
 
+use super::tail::ChangesPage;
 use super::{Acceptor, Effect};
 use crate::limits::{CHANGES_PAGE_MAX, PAGE_BYTES_MAX, SCAN_LIMIT_MAX};
-use crate::storage::format::{ChangeEntry, Record, open};
+use crate::storage::format::{Record, open};
 use crate::storage::{Keyspace, RangePage, RangeQuery, keys};
 use crate::types::{IoId, Lseq, Millis};
 use crate::wire::register::{ReplyBody, ReplyTo};
@@ -63,7 +64,7 @@ impl Acceptor {
                 after,
                 next,
             }) => {
-                let body = changes(&page, after, next);
+                let body = changes(ChangesPage::from_disk(&page, after), next);
                 self.reply(reply_to, body, self.log.last_in_flight(), out);
             }
             Some(RangeUse::Feed {
@@ -71,7 +72,8 @@ impl Acceptor {
                 after,
                 below,
             }) => {
-                self.feed_ranged(now, token, after, below, &page, out);
+                let page = ChangesPage::from_disk(&page, after);
+                self.feed_page(now, token, below, page, out);
             }
             Some(RangeUse::Expired) => self.expired_ranged(&page, out),
             Some(RangeUse::Empties { below }) => self.empties_ranged(now, below, &page, out),
@@ -107,6 +109,11 @@ impl Acceptor {
     }
 
     pub(super) fn pull_since(&mut self, reply_to: ReplyTo, after: Lseq, out: &mut Vec<Effect>) {
+        let in_memory = self.tail.page(after, self.meta.next_lseq, CHANGES_PAGE_MAX);
+        if let Some(page) = in_memory {
+            let body = changes(page, self.meta.next_lseq);
+            return self.reply(reply_to, body, self.log.last_in_flight(), out);
+        }
         let query = self.changes_query(after, Lseq(u64::MAX), CHANGES_PAGE_MAX);
         // The page is read from committed state, which may end before `next`.
         let next = self.log.ready_below(self.meta.next_lseq);
@@ -165,27 +172,20 @@ fn scanned(page: &RangePage, with_registers: bool) -> ReplyBody {
     }
 }
 
-fn changes(page: &RangePage, after: Lseq, next: Lseq) -> ReplyBody {
-    let mut changes = Vec::with_capacity(page.entries.len());
-    let mut upto = after;
-    for (key, value) in &page.entries {
-        let Some((_, lseq)) = keys::parse_change(key) else {
-            continue;
-        };
-        upto = lseq;
-        if let Ok(entry) = open::<ChangeEntry>(value)
-            && !entry.accepted.is_zero()
-        {
-            changes.push((lseq, entry.key, entry.accepted));
-        }
-    }
-    if !page.more {
+fn changes(page: ChangesPage, next: Lseq) -> ReplyBody {
+    let ChangesPage {
+        mut changes,
+        mut upto,
+        more,
+    } = page;
+    changes.retain(|(_, _, accepted)| !accepted.is_zero());
+    if !more {
         // Positions that were taken by later changes of the same keys are covered, too.
         upto = upto.max(Lseq(next.0.saturating_sub(1)));
     }
     ReplyBody::Changes {
         changes,
         upto,
-        more: page.more,
+        more,
     }
 }
