@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use engram_node::cli::{Cli, run};
 
+/// What one actor allocates another one frees, on another thread.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Cli::parse(), Box::new(|_| {})) {
         Ok(()) => ExitCode::SUCCESS,
