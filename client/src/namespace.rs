@@ -1,11 +1,12 @@
 //! A namespace: a named set of keys, and what can be done with them.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use engram_core::types::{Blob, Change, Condition, Key, NamespaceId, RecordKey};
 use engram_core::wire::Get;
+use tokio::sync::OnceCell;
 
 use crate::writing::{expiry_after, write};
 use crate::{Client, ClientError, Delete, Entry, Head, IntoKey, Put};
@@ -19,12 +20,13 @@ pub struct Namespace {
 
 struct Shared {
     name: String,
-    id: OnceLock<NamespaceId>,
+    /// Many that come at the same time wait for the first one's answer.
+    id: OnceCell<NamespaceId>,
 }
 
 impl Namespace {
     pub(crate) fn new(client: Client, name: String) -> Namespace {
-        let id = OnceLock::new();
+        let id = OnceCell::new();
         Namespace {
             client,
             shared: Arc::new(Shared { name, id }),
@@ -46,12 +48,9 @@ impl Namespace {
     /// # Errors
     /// `Invalid` if the name is not allowed; else [`ClientError`].
     pub async fn id(&self) -> Result<NamespaceId, ClientError> {
-        if let Some(id) = self.shared.id.get() {
-            return Ok(*id);
-        }
-        let id = self.client.open_namespace(&self.shared.name, None).await?;
-        // Names keep their ids for ever, so whoever came first found the same.
-        Ok(*self.shared.id.get_or_init(|| id))
+        let open = || self.client.open_namespace(&self.shared.name, None);
+        // Names keep their ids for ever.
+        self.shared.id.get_or_try_init(open).await.copied()
     }
 
     pub(crate) async fn record_key(&self, key: Key) -> Result<RecordKey, ClientError> {

@@ -1,8 +1,9 @@
 //! What becomes of a request after each attempt: pure.
 //!
 //! A write carries the same id in every attempt, and from the first attempt on that may have had
-//! effect the same `since`; nodes apply each id at most once. So it may be sent again after anything. What is left to decide is when an error is final, and
-//! whether it may say that the write had no effect.
+//! effect the same `since`; nodes apply each id at most once. So it may be sent again after
+//! anything. What is left to decide is when an error is final, and whether it may say that the
+//! write had no effect.
 
 use engram_core::limits::{CLIENT_RETRY_MS_MAX, CLIENT_RETRY_MS_MIN};
 use engram_core::types::{Condition, WriteId};

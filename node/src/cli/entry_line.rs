@@ -105,6 +105,16 @@ impl EntryLine {
         .with_meta(&entry.tags, entry.expires_at.map(|at| at.0))
     }
 
+    /// A line with everything but the version, and perhaps without the value.
+    pub(super) fn of_found(key: &[u8], entry: &Entry, keys_only: bool) -> EntryLine {
+        if keys_only {
+            let expires_at_ms = entry.expires_at.map(|at| at.0);
+            EntryLine::of_key(key).with_meta(&entry.tags, expires_at_ms)
+        } else {
+            EntryLine::of_entry(key, entry)
+        }
+    }
+
     /// The same with tags and expiry.
     pub(super) fn with_meta(mut self, tags: &[String], expires_at_ms: Option<u64>) -> EntryLine {
         self.tags = tags.to_vec();

@@ -97,12 +97,7 @@ pub(super) fn run(arguments: ScanArguments) -> Result<(), Failure> {
 
 fn print(output: &mut Output, key: &Key, entry: &Entry, keys_only: bool) -> Result<(), Failure> {
     if output.json {
-        let line = if keys_only {
-            let expires_at_ms = entry.expires_at.map(|at| at.0);
-            EntryLine::of_key(key.as_bytes()).with_meta(&entry.tags, expires_at_ms)
-        } else {
-            EntryLine::of_entry(key.as_bytes(), entry)
-        };
+        let line = EntryLine::of_found(key.as_bytes(), entry, keys_only);
         return output.json(&line.with_version(entry.version));
     }
     let name = printable(key.as_bytes());

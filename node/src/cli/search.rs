@@ -1,5 +1,8 @@
 //! `engram search`: entries by meaning or by words.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
 use clap::{Args, ValueEnum};
 use engram_client::{Client, Found, Search};
 use engram_core::limits::TOP_K_MAX;
@@ -37,10 +40,13 @@ pub(super) struct SearchArguments {
     threshold: Option<f32>,
     /// Only keys that begin like this.
     #[arg(long, value_name = "PREFIX", default_value = "")]
-    prefix: String,
+    prefix: OsString,
     /// Only entries with this tag; with all of them, if given several times.
     #[arg(long, value_name = "TAG")]
     tag: Vec<String>,
+    /// Without values.
+    #[arg(long)]
+    keys_only: bool,
     #[command(flatten)]
     namespace: NamespaceArgument,
     #[command(flatten)]
@@ -66,14 +72,17 @@ pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
         let namespace = existing(client, &arguments.namespace.namespace).await?;
         let mut search = in_mode(namespace.search(arguments.query), arguments.mode)
             .top_k(arguments.top_k)
-            .prefix(arguments.prefix);
+            .prefix(arguments.prefix.into_vec());
         if let Some(threshold) = arguments.threshold {
             search = search.threshold(threshold);
         }
         for tag in arguments.tag {
             search = search.tag(tag);
         }
-        print(&mut output, &search.await?)
+        if arguments.keys_only {
+            search = search.keys_only();
+        }
+        print(&mut output, &search.await?, arguments.keys_only)
     })
 }
 
@@ -85,18 +94,22 @@ fn in_mode(search: Search, mode: Mode) -> Search {
     }
 }
 
-fn print(output: &mut Output, found: &Found) -> Result<(), Failure> {
+fn print(output: &mut Output, found: &Found, keys_only: bool) -> Result<(), Failure> {
     for hit in &found.hits {
         if output.json {
-            let line = EntryLine::of_entry(hit.key.as_bytes(), &hit.entry);
+            let line = EntryLine::of_found(hit.key.as_bytes(), &hit.entry, keys_only);
             let entry = line.with_version(hit.entry.version);
             output.json(&json!({ "score": hit.score, "entry": entry }))?;
             continue;
         }
         let score = output.paint.dim(format_args!("{:6.3}", hit.score));
         let key = output.paint.cyan(printable(hit.key.as_bytes()));
-        let value = printable(hit.entry.bytes());
-        output.line(format_args!("{score}  {key}  {value}"))?;
+        if keys_only {
+            output.line(format_args!("{score}  {key}"))?;
+        } else {
+            let value = printable(hit.entry.bytes());
+            output.line(format_args!("{score}  {key}  {value}"))?;
+        }
     }
     if !found.is_complete() {
         eprintln!(

@@ -21,19 +21,23 @@ const WORDS: (&str, &str, &str) = ("texts", "python programming", "text:coding:p
 const SHOWN_HITS: usize = 3;
 
 impl Story<'_> {
-    pub(super) async fn search(&mut self) -> Result<(), Failure> {
+    /// Searches what was loaded: so many entries.
+    pub(super) async fn search(&mut self, entries: u64) -> Result<(), Failure> {
         self.narrator.begin("Search by meaning and by words")?;
         let started = Instant::now();
+        let is_indexed = self.until_indexed(entries).await?;
+        let claim = format!("every node has the words and the meaning of all {entries} entries");
+        let took = format!("{} more", show(started.elapsed()));
+        self.narrator.check(claim, is_indexed, took)?;
+
         let (name, query, expected) = MEANING;
         let texts = self.client.namespace(name);
         let ask = |namespace: &Namespace| namespace.search(query).top_k(5);
         let found = self.until_found(&texts, ask, expected).await?;
         let claim = format!("by meaning, {query:?} finds a text in other words");
-        let took = format!(
-            "{} after the load began to be indexed",
-            show(started.elapsed())
-        );
-        self.narrator.check(claim, begins(&found, expected), took)?;
+        let covered = format!("{} of {} shards", found.shards_answered, found.shards_total);
+        self.narrator
+            .check(claim, begins(&found, expected), covered)?;
         self.show_hits(&found)?;
 
         let (name, query, expected) = WORDS;
@@ -58,6 +62,29 @@ impl Story<'_> {
         );
         self.narrator
             .check(claim, is_gone, format!("{} other hits", found.hits.len()))
+    }
+
+    /// Waits until no node's index lags behind its shards, for as long as indexing may take.
+    async fn until_indexed(&self, entries: u64) -> Result<bool, Failure> {
+        let started = Instant::now();
+        loop {
+            let stats = self.client.cluster_stats().await?;
+            let is_indexed = stats.nodes.iter().all(|node| {
+                let Ok(status) = &node.status else {
+                    return false;
+                };
+                let partitions = &status.partitions;
+                let vectors: u64 = partitions.iter().map(|partition| partition.vectors).sum();
+                let lag = partitions
+                    .iter()
+                    .any(|partition| partition.lag + partition.embedding > 0);
+                vectors >= entries && !lag
+            });
+            if is_indexed || started.elapsed() > PATIENCE {
+                return Ok(is_indexed);
+            }
+            sleep(LOOK_INTERVAL).await;
+        }
     }
 
     /// Searches until the expected key comes first, for as long as indexing may take.

@@ -55,7 +55,8 @@ impl Story<'_> {
         self.serving(started).await?;
         let parts = self.load().await?;
         self.put_get_scan(&parts).await?;
-        self.search().await?;
+        let entries = parts.iter().map(|part| part.entries.len() as u64).sum();
+        self.search(entries).await?;
         self.compare_and_set().await?;
         self.time_to_live().await?;
         let attempts = self.kill().await?;
