@@ -74,7 +74,8 @@ pub enum Event {
         /// Most entries wanted.
         limit: usize,
     },
-    /// The index partition holds, durably, everything up to this position.
+    /// The index partition knows, durably, of every deletion up to this position. Said again after
+    /// a respawn.
     Indexed(Lseq),
     /// A peer is reachable again.
     PeerUp(MemberId),
@@ -152,6 +153,10 @@ pub struct Status {
     pub behind: u64,
     /// Records purged in this life.
     pub purged: u64,
+    /// Learned changes whose deletions the index does not know yet; 0 without an index.
+    pub unindexed: u64,
+    /// Whether the index stands still for so long that purges no longer wait for it.
+    pub index_stalled: bool,
     /// Bytes of records in memory.
     pub cache_bytes: u64,
 }

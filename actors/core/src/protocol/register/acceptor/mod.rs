@@ -132,6 +132,8 @@ impl Acceptor {
             unlearned: self.log.unlearned() as u64,
             behind: self.catch_up.behind(),
             purged: self.purged,
+            unindexed: self.gone.behind(self.log.ready_below(self.meta.next_lseq)),
+            index_stalled: self.gone.is_stalled(),
             cache_bytes: self.cache.weight() as u64,
         }
     }
