@@ -18,17 +18,20 @@ pub enum Planted {
     SameIncarnation,
     /// Purges are ordered as soon as two of three replicas hold the tombstone.
     EarlyPurge,
+    /// The index says that it knows of deletions before it has committed them.
+    EagerIndex,
 }
 
 impl Planted {
     /// All of them.
-    pub const ALL: [Planted; 6] = [
+    pub const ALL: [Planted; 7] = [
         Planted::LyingSync,
         Planted::Amnesia,
         Planted::DroppedTombstones,
         Planted::BlindRetry,
         Planted::SameIncarnation,
         Planted::EarlyPurge,
+        Planted::EagerIndex,
     ];
 }
 
@@ -93,8 +96,10 @@ pub struct Profile {
     pub expiring: u64,
     /// Longest time to live.
     pub ttl_ms: u64,
-    /// Whether an index keeps its position over a restart of its node.
+    /// Whether an index keeps what it committed over a restart of its node.
     pub index_survives: bool,
+    /// How long an index waits at most before it commits.
+    pub index_commit_ms: u64,
 }
 
 fn pick<T: Copy>(random: &mut Random, choices: &[T]) -> T {
@@ -142,6 +147,7 @@ impl Profile {
             expiring: pick(random, &[0, 100, 500]),
             ttl_ms: pick(random, &[100, 2_000]),
             index_survives: random.chance(500),
+            index_commit_ms: pick(random, &[1, 400, 4_000]),
         }
     }
 }

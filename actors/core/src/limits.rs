@@ -155,6 +155,8 @@ pub const INDEX_EMBEDS_IN_FLIGHT_MAX: usize = 64;
 pub const INDEX_EARLY_SHIPS_MAX: usize = 1024;
 /// Most shipped vectors that wait in one index partition; beyond it they are computed there.
 pub const INDEX_SHIPS_QUEUED_MAX: usize = 1024;
+/// A purge waits so long for an index that stands still, in milliseconds; then it goes on without.
+pub const INDEX_STALLED_MS: u64 = 600_000;
 /// How often a text is given to the embedder before it is given up.
 pub const EMBED_ATTEMPTS_MAX: u32 = 10;
 /// How often an entry of an unknown namespace is looked at before it is passed over.

@@ -27,6 +27,9 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
     });
     let reports = directory.shard_reports();
     let purged = reports.iter().map(|(_, report)| report.purged).sum();
+    let unindexed = reports.iter().map(|(_, report)| report.unindexed).sum();
+    let stalled = reports.iter().filter(|(_, report)| report.index_stalled);
+    let stalled = stalled.count() as u64;
     NodeStatus {
         name: directory.me.name.clone(),
         member: MemberId(directory.me.id.0),
@@ -44,6 +47,10 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
             .collect(),
         partitions: directory.partition_reports(),
         disk_free_bytes: env.store.free_bytes(),
-        counters: vec![("tombstones_purged".into(), purged)],
+        counters: vec![
+            ("tombstones_purged".into(), purged),
+            ("changes_not_indexed".into(), unindexed),
+            ("shards_with_stalled_index".into(), stalled),
+        ],
     }
 }

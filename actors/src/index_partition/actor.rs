@@ -256,6 +256,7 @@ impl IndexPartitionState {
                     pending.answer(result);
                 }
             }
+            Effect::Indexed { shard, upto } => self.inbox.set_indexed(shard, upto),
             Effect::SetTimer(at) => self.set_timer(myself, at),
         }
     }

@@ -31,6 +31,8 @@ pub(super) struct Inbox {
     hosted: Mutex<BTreeSet<ShardId>>,
     /// The latest position of each shard that the actor was not told yet.
     advances: Mutex<BTreeMap<ShardId, Lseq>>,
+    /// Up to where each shard may forget what was deleted.
+    indexed: Mutex<BTreeMap<ShardId, Lseq>>,
     queries: AtomicUsize,
     ships: AtomicUsize,
 }
@@ -60,6 +62,13 @@ impl IndexPartitionHandle {
         if first {
             self.inbox.cast(IndexPartitionMessage::Advanced);
         }
+    }
+
+    /// Up to which position of its change log a shard may forget what was deleted: the index knows
+    /// of it, durably. Kept here, so that a respawned shard learns it from its first tick.
+    pub fn indexed(&self, shard: ShardId) -> Lseq {
+        let indexed = lock(&self.inbox.indexed);
+        indexed.get(&shard).copied().unwrap_or_default()
     }
 
     /// Another replica sent a vector. Dropped if too many wait: then it is computed here.
@@ -109,6 +118,13 @@ impl Inbox {
 
     pub(super) fn take_advances(&self) -> BTreeMap<ShardId, Lseq> {
         std::mem::take(&mut *lock(&self.advances))
+    }
+
+    /// What a former life said still holds, so this never goes back.
+    pub(super) fn set_indexed(&self, shard: ShardId, upto: Lseq) {
+        let mut indexed = lock(&self.indexed);
+        let known = indexed.entry(shard).or_default();
+        *known = upto.max(*known);
     }
 
     fn cast(&self, message: IndexPartitionMessage) {

@@ -117,6 +117,17 @@ impl NodeIndex {
         }
     }
 
+    /// Up to which position a shard may forget what was deleted.
+    pub fn indexed(&self, shard: ShardId) -> Lseq {
+        let partition = self.partition(shard);
+        partition.map_or(Lseq(0), |partition| partition.indexed(shard))
+    }
+
+    /// Whether a shard is indexed at all.
+    pub fn follows(&self, shard: ShardId) -> bool {
+        self.partition(shard).is_some()
+    }
+
     /// Another replica has sent a vector.
     pub fn shipped(&self, ship: VectorShip) {
         if let Some(partition) = self.partition(ship.shard) {

@@ -16,7 +16,7 @@ use engram_core::types::{IoId, Lseq, MemberId, ShardId};
 use engram_core::wire::Frame;
 use engram_core::wire::register::{RegisterReply, RegisterRequest, ReplyBody, RequestBody};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::directory::Directory;
 use crate::env::{Env, ReadOutcome, ReadQuery, StoreError};
@@ -82,6 +82,7 @@ pub struct ShardState {
     directory: Arc<Directory>,
     env: Env,
     restarts: u32,
+    index_stalled: bool,
     feeds: BTreeMap<u64, FeedDone>,
     next_feed: u64,
     effects: Vec<Effect>,
@@ -111,6 +112,7 @@ impl Actor for Shard {
             directory,
             env,
             restarts,
+            index_stalled: false,
             feeds: BTreeMap::new(),
             next_feed: 0,
             effects: Vec::new(),
@@ -168,6 +170,10 @@ impl Actor for Shard {
             }
             ShardMessage::Witnessed => state.step(&myself, Event::Witnessed),
             ShardMessage::Tick => {
+                if let Some(index) = state.directory.index() {
+                    let upto = index.indexed(state.shard);
+                    state.step(&myself, Event::Indexed(upto))?;
+                }
                 let rank = state.directory.rank(state.shard);
                 state.step(&myself, Event::Tick { rank })?;
                 state.report();
@@ -293,8 +299,13 @@ impl ShardState {
         }
     }
 
-    fn report(&self) {
+    fn report(&mut self) {
         let status = self.acceptor.status();
+        if status.index_stalled && !self.index_stalled {
+            let (shard, changes) = (self.shard, status.unindexed);
+            warn!(%shard, changes, "the index stands still: deleted values may stay in it");
+        }
+        self.index_stalled = status.index_stalled;
         let (next_lseq, seen) = self.acceptor.progress();
         let restarts = self.restarts;
         self.directory.report_shard(self.shard, |report| {
@@ -309,6 +320,8 @@ impl ShardState {
             report.status.unlearned = status.unlearned;
             report.status.behind = status.behind;
             report.purged = status.purged;
+            report.unindexed = status.unindexed;
+            report.index_stalled = status.index_stalled;
             report.next_lseq = next_lseq;
             report.seen = seen;
         });

@@ -154,6 +154,7 @@ impl ShardSupervisorState {
         options.members = config.members.clone();
         options.cache_bytes = self.arguments.cache_bytes;
         options.purge_after_ms = self.arguments.purge_after_ms;
+        options.indexed = directory.index().is_some_and(|index| index.follows(shard));
         let arguments = ShardArguments {
             options,
             directory: directory.clone(),
@@ -209,3 +210,6 @@ fn introduce(directory: &Directory, members: &[MemberId], local: &LocalShard) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

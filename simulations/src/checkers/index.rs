@@ -14,9 +14,25 @@ pub struct Follower {
     /// Everything up to here is indexed.
     pub seen: Lseq,
     entries: BTreeMap<RecordKey, Arc<Register>>,
+    committed: (Lseq, BTreeMap<RecordKey, Arc<Register>>),
 }
 
 impl Follower {
+    /// Makes all that was fed durable.
+    pub fn commit(&mut self) {
+        self.committed = (self.seen, self.entries.clone());
+    }
+
+    /// Up to where it is durable.
+    pub fn durable(&self) -> Lseq {
+        self.committed.0
+    }
+
+    /// Power is cut: what is not committed is gone.
+    pub fn crash(&mut self) {
+        (self.seen, self.entries) = self.committed.clone();
+    }
+
     /// Takes a page of the feed. `chosen` tells whether a register was ever chosen for a key.
     ///
     /// # Errors
@@ -51,6 +67,18 @@ impl Follower {
         }
         self.seen = page.upto;
         Ok(())
+    }
+
+    /// The replica has forgotten a deleted key.
+    ///
+    /// # Errors
+    /// If the index holds a value of it, of which it will never hear again.
+    pub fn purged(&self, key: &RecordKey) -> Result<(), Violation> {
+        let Some(register) = self.committed.1.get(key) else {
+            return Ok(());
+        };
+        let story = format!("{key:?} was purged and is indexed as {register:?}");
+        Err(Violation::new(Property::Index, story))
     }
 
     /// Compares the index with what the replica holds, at rest.
@@ -144,6 +172,16 @@ mod tests {
                 .is_ok()
         );
         assert!(index.at_rest(&store(&[("a", Some("x"))])).is_err(), "wrong");
+        assert!(index.purged(&key("a")).is_ok(), "nothing is durable");
+        index.commit();
+        assert!(index.purged(&key("a")).is_err(), "a ghost");
+        assert!(index.purged(&key("b")).is_ok());
+        let page = page(&[(6, "a", None)], 6);
+        assert!(index.page(&page, |_, _| true).is_ok());
+        assert!(index.at_rest(&store(&[("a", Some("1"))])).is_err(), "gone");
+        index.crash();
+        assert_eq!((index.seen, index.durable()), (Lseq(5), Lseq(5)));
+        assert!(index.at_rest(&store(&[("a", Some("1"))])).is_ok(), "back");
         let missing = store(&[("a", Some("1")), ("c", Some("3"))]);
         assert!(index.at_rest(&missing).is_err(), "missing");
     }

@@ -66,6 +66,7 @@ impl World {
             }
             LocalEvent::Timer { due_us } => self.timer(node, due_us),
             LocalEvent::IndexAsks => self.index_asks(node),
+            LocalEvent::IndexCommits => self.index_commits(node),
             LocalEvent::IndexFed(page) => self.index_fed(node, &page),
         }
     }
@@ -269,15 +270,27 @@ impl World {
             .index
             .page(page, |key, register| ledger.was_chosen(key, register));
         let seen = it.index.seen;
-        let indexed = LocalEvent::Acceptor(acceptor::Event::Indexed(seen));
         if let Some(machines) = &mut it.machines {
             machines.index_asking = machines.index_target > seen.0.saturating_add(1);
             if machines.index_asking {
                 self.soon(node, LocalEvent::IndexAsks);
             }
         }
-        self.soon(node, indexed);
+        if self.planted == Some(Planted::EagerIndex) {
+            let indexed = acceptor::Event::Indexed(seen);
+            self.soon(node, LocalEvent::Acceptor(indexed));
+        }
+        let delay_us = self.random.below(self.profile.index_commit_ms * 1000);
+        self.later(node, delay_us, LocalEvent::IndexCommits);
         self.check(result);
+    }
+
+    /// What the index was fed is durable.
+    fn index_commits(&mut self, node: usize) {
+        let index = &mut self.node_mut(node).index;
+        index.commit();
+        let indexed = acceptor::Event::Indexed(index.durable());
+        self.step_acceptor(node, indexed);
     }
 
     /// The planted bug: a purge is ordered though only two replicas can have the tombstone.

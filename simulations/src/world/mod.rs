@@ -117,6 +117,7 @@ enum LocalEvent {
     },
     /// The index asks for the next page.
     IndexAsks,
+    IndexCommits,
     IndexFed(acceptor::FeedPage),
 }
 

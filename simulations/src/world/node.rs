@@ -145,7 +145,7 @@ impl World {
             index_asking: false,
             index_target: 0,
         });
-        let indexed = it.index.seen;
+        let indexed = it.index.durable();
         let (life, witnessed, incarnation) = (it.life, it.witnessed, it.incarnation);
         self.trace.note(
             self.now_us,
@@ -156,6 +156,7 @@ impl World {
             self.soon(node, LocalEvent::Acceptor(AcceptorEvent::Witnessed));
         }
         self.soon(node, LocalEvent::Acceptor(AcceptorEvent::Indexed(indexed)));
+        self.soon(node, LocalEvent::IndexCommits);
         let tick_us = self.random.below(acceptor::TICK_MS * 1000);
         self.later(node, tick_us, LocalEvent::Tick);
     }
@@ -169,7 +170,9 @@ impl World {
         it.life += 1;
         it.machines = None;
         let kept = it.disk.crash(&mut self.random);
-        if !self.profile.index_survives {
+        if self.profile.index_survives {
+            it.index.crash();
+        } else {
             it.index = Follower::default();
         }
         self.counters.crashes += 1;
@@ -282,8 +285,14 @@ impl World {
                 }
                 WriteOp::Remove {
                     keyspace: Keyspace::Records,
-                    ..
-                } => self.counters.purges += 1,
+                    key,
+                } => {
+                    self.counters.purges += 1;
+                    if let Some((_, key)) = keys::parse_record(key) {
+                        let result = self.node(node).index.purged(&key);
+                        self.check(result);
+                    }
+                }
                 _ => {}
             }
         }

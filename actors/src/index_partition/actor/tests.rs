@@ -390,3 +390,23 @@ async fn searches_beyond_the_bound_are_refused_at_once() {
     let rest: Vec<_> = answers.try_iter().collect();
     assert_eq!(rest.len(), INDEX_QUERIES_MAX, "every search is answered");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_deleted_durably_is_told_and_remembered_over_lives() {
+    let (one, two) = pair().await;
+    learn(&[&one, &two], &one, "tea", Some("green tea"));
+    one.finds(words("tea"), &["tea"]).await;
+    learn(&[&one, &two], &one, "tea", None);
+    one.text.1.store(true, Ordering::SeqCst);
+    let end = Instant::now() + Duration::from_secs(600);
+    while one.handle().indexed(SHARD) < Lseq(2) {
+        assert!(Instant::now() < end, "it should be told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(!one.text.1.load(Ordering::SeqCst), "a commit has failed");
+    assert_eq!(one.found(words("tea")).await, BTreeSet::new());
+    one.actor.kill_and_wait(None).await.expect("dies");
+    let _next = spawn(&one.arguments).await;
+    assert_eq!(one.handle().indexed(SHARD), Lseq(2), "it still holds");
+    assert_eq!(one.handle().indexed(ShardId(0)), Lseq(0), "of another");
+}

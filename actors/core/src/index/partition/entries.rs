@@ -155,7 +155,9 @@ impl IndexPartition {
         }
         if meaning.is_empty() {
             self.spaces.remove(&key);
-            self.begin(shard, lseq);
+            if let Some(state) = self.shards.get_mut(&shard) {
+                state.begin_removal(lseq);
+            }
             self.forget_stored(shard, &key, lseq);
             return;
         }

@@ -176,6 +176,15 @@ pub enum Effect {
         /// The answer.
         result: Result<PartitionHits, PartitionError>,
     },
+    /// Tell a shard that of every key whose last change is a deletion up to here nothing is left in
+    /// the index, durably: it may forget those. Never goes back, unless the partition is made anew;
+    /// what was said before then still holds.
+    Indexed {
+        /// Which shard.
+        shard: ShardId,
+        /// The last such position.
+        upto: Lseq,
+    },
     /// Send [`Event::Timer`] at this time, or soon after. Times set before stay set.
     SetTimer(Millis),
 }

@@ -160,6 +160,7 @@ impl IndexPartition {
         self.start_embeddings(now, out);
         self.commit(now, out);
         self.store_marks(now);
+        self.tell_shards(out);
         self.note_lag(now);
         self.flush(out);
         self.set_timer(out);
@@ -307,6 +308,18 @@ impl IndexPartition {
             state.stored_mark = mark;
             let (key, value) = (vector_mark_key(*shard), seal_vector_mark(*shard, mark));
             self.writes.put(Keyspace::Vectors, key, value);
+        }
+    }
+
+    /// Tells shards which deletions the index knows of, durably.
+    fn tell_shards(&mut self, out: &mut Vec<Effect>) {
+        for (shard, state) in self.shards.iter_mut().filter(|(_, state)| state.feeding) {
+            let upto = state.deletions_known();
+            if upto > state.told {
+                state.told = upto;
+                let shard = *shard;
+                out.push(Effect::Indexed { shard, upto });
+            }
         }
     }
 

@@ -16,6 +16,14 @@
 //! entry whose vector is still missing. After a restart the feed resumes at the lower one; entries
 //! whose vector is there already cost nothing but the reading.
 //!
+//! # Purges
+//!
+//! A shard forgets a deleted key only when the index has done so, or the value would stay in the
+//! index for ever: the deletion would not be in the log any more. So the partition tells each shard
+//! up to which position deletions are durable in both indexes ([`Effect::Indexed`]). This is not a
+//! watermark of the feed: vectors that are still to be made do not hold it back. Entries of
+//! namespaces that are not indexed move it on like others.
+//!
 //! # Embedding
 //!
 //! The member that made a version (its ballot names it) embeds it and ships the vector to the

@@ -32,6 +32,10 @@ pub(super) struct ShardState {
     pub(super) unknown_namespace: u32,
     /// Entries whose vector is missing or not durable yet.
     open: BTreeSet<Lseq>,
+    /// Of these and of what was given up, those without text: a stored vector is being removed.
+    removals: BTreeSet<Lseq>,
+    /// What the shard was last told.
+    pub(super) told: Lseq,
     /// The first entry that was given up in this life, though another may succeed.
     pinned: Option<Lseq>,
     /// Searchable by words up to here.
@@ -62,14 +66,21 @@ impl ShardState {
         self.open.insert(lseq);
     }
 
+    /// Begins to remove the stored vector of an entry without text.
+    pub(super) fn begin_removal(&mut self, lseq: Lseq) {
+        self.begin(lseq);
+        self.removals.insert(lseq);
+    }
+
     /// Ends it: its vector is durable, or nobody needs it any more.
     pub(super) fn end(&mut self, lseq: Lseq) {
         self.open.remove(&lseq);
+        self.removals.remove(&lseq);
     }
 
     /// Gives an entry up for this life.
     pub(super) fn give_up(&mut self, lseq: Lseq) {
-        self.end(lseq);
+        self.open.remove(&lseq);
         self.pinned = Some(self.pinned.map_or(lseq, |pinned| pinned.min(lseq)));
     }
 
@@ -85,6 +96,16 @@ impl ShardState {
         missing.map_or(self.fed, |first| {
             Lseq(first.0.saturating_sub(1)).min(self.fed)
         })
+    }
+
+    /// Of every key whose last change is a deletion up to here, the index holds nothing, and never
+    /// will again, whatever fails: neither text nor vector. Vectors that are still missing do not
+    /// matter, so that a model that is absent holds up no purge.
+    pub(super) fn deletions_known(&self) -> Lseq {
+        let vectors = self.removals.first().map_or(self.fed, |first| {
+            Lseq(first.0.saturating_sub(1)).min(self.fed)
+        });
+        vectors.min(self.text_mark)
     }
 
     /// Searchable by meaning up to here. What was given up does not count as lag: it would never

@@ -49,6 +49,8 @@ impl Acceptor {
         }
         self.catch_up_tick(now, out);
         self.settle_overdue(now, out);
+        let ready = self.log.ready_below(self.meta.next_lseq);
+        self.gone.watch(now, ready);
         self.housekeeping
             .note(now, self.meta.next_lseq, self.options.purge_after_ms);
         if now >= self.housekeeping.sweep_due && !self.housekeeping.sweeping {

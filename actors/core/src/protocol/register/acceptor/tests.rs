@@ -1,1 +1,9 @@
+//! The rules of an acceptor one by one: given this state and this event, expect these effects.
 
+mod bounds;
+mod catch_up;
+mod learning;
+mod purging;
+mod recovery;
+mod voting;
+mod world;

@@ -13,6 +13,7 @@
 //! `Unknown` if an `Accept` ever left for them, else with an error that says nothing happened.
 
 mod key_queue;
+mod propose;
 mod reads;
 mod replies;
 mod rounds;

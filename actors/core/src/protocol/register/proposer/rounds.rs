@@ -1,14 +1,14 @@
-//! Rounds: prepare, evaluate, accept.
+//! Rounds: prepare and accept, with those who answer, refuse or stay silent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::apply::{Applied, apply, expire};
 use super::key_queue::{Job, JobKind, Phase};
-use super::{Asked, Effect, Proposer, RESEND_MS, Ready, entry};
+use super::propose::Current;
+use super::{Asked, Effect, Proposer, RESEND_MS, Ready};
 use crate::types::{Ballot, LogicalTime, MemberId, Millis, RecordKey, Register, RequestId};
 use crate::wire::register::RequestBody;
-use crate::wire::{ClientReply, RequestError, Written};
+use crate::wire::{ClientReply, RequestError};
 
 /// A round under way.
 #[derive(Debug)]
@@ -67,17 +67,6 @@ impl Round {
     }
 }
 
-/// The register that a proposer is about to change, and how sure it is of it.
-struct Current {
-    register: Arc<Register>,
-    accepted: Ballot,
-    /// The request to which a majority answered that it holds exactly this, if one did: a read
-    /// that was queued before that request needs no `Accept`.
-    agreed_on: Option<RequestId>,
-    /// Whether this replica was one of that majority.
-    held_here: bool,
-}
-
 impl Proposer {
     /// Begins a round with `Prepare`.
     pub(super) fn prepare(&mut self, now: Millis, key: &RecordKey, out: &mut Vec<Effect>) {
@@ -112,7 +101,7 @@ impl Proposer {
         self.propose(now, key, ready.next, current, out);
     }
 
-    fn run_round(
+    pub(super) fn run_round(
         &mut self,
         now: Millis,
         key: &RecordKey,
@@ -224,159 +213,6 @@ impl Proposer {
             },
             out,
         );
-    }
-
-    /// Evaluates the first job and what can ride along, at `ballot`, which a majority promised.
-    fn propose(
-        &mut self,
-        now: Millis,
-        key: &RecordKey,
-        ballot: Ballot,
-        current: Current,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(state) = self.keys.get_mut(key) else {
-            return;
-        };
-        let Some(mut first) = state.queue.pop_front() else {
-            return self.begin(now, key, out);
-        };
-        let expired = expire(&current.register, ballot, now);
-        // A majority may have answered before the job was asked: what came between, it must see.
-        let mut agreed = expired.is_none()
-            && current
-                .agreed_on
-                .is_some_and(|request| first.since <= request);
-        let base = expired.map_or_else(|| current.register.clone(), Arc::new);
-        let purge = first.kind == JobKind::Purge;
-        // A client whose clock is behind hears of the register's time with the answer, so that its
-        // next write is not taken for a forgotten one.
-        self.clock.merge(base.newest_time());
-        let time = self.clock.tick(now);
-        let (register, result) = match &first.kind {
-            JobKind::Get { with_value } => (
-                base.clone(),
-                Ok(ClientReply::Entry(entry(&base, *with_value))),
-            ),
-            JobKind::Settle => {
-                // It was asked for because this replica may have missed something: then only an
-                // `Accept` brings it.
-                agreed &= current.held_here;
-                (base.clone(), Ok(ClientReply::Entry(None)))
-            }
-            JobKind::Purge if base.value.is_some() => return self.begin(now, key, out),
-            JobKind::Purge => {
-                agreed = false;
-                (base.clone(), Ok(ClientReply::Entry(None)))
-            }
-            JobKind::Put { write } => match apply(&base, write, ballot, time) {
-                Applied::Changed(register, found) => {
-                    agreed = false;
-                    first.uncertain = true;
-                    (Arc::new(register), Ok(written(ballot, found)))
-                }
-                Applied::Already(recent) => {
-                    (base.clone(), Ok(written(recent.ballot, recent.found)))
-                }
-                Applied::Conflict(current) => {
-                    (base.clone(), Err(RequestError::Conflict { current }))
-                }
-                Applied::Forgotten if first.uncertain => {
-                    let error = RequestError::Forgotten.to_string();
-                    (base.clone(), Err(RequestError::Unknown(error)))
-                }
-                Applied::Forgotten => (base.clone(), Err(RequestError::Forgotten)),
-            },
-        };
-        let mut jobs = vec![(first, result)];
-        // A purge needs every replica: reads do not wait for that.
-        // A value may have ended before it was put: then the readers' own round finds it gone.
-        if !purge && !register.is_expired(now) {
-            let before = current.agreed_on.filter(|_| agreed);
-            self.take_readers(key, &register, before, &mut jobs);
-        }
-        if agreed {
-            self.finish_agreed(now, key, ballot, &current, jobs, out);
-        } else {
-            let next = if purge { Ballot::ZERO } else { self.ballot() };
-            let step = Step::Accept {
-                register,
-                next,
-                jobs,
-                purge,
-            };
-            self.run_round(now, key, ballot, step, out);
-        }
-    }
-
-    /// Gets that wait in the queue were asked before the `Accept` leaves: it answers them, too. If
-    /// none leaves, only those are answered that were queued before the request that was answered.
-    fn take_readers(
-        &mut self,
-        key: &RecordKey,
-        register: &Register,
-        before: Option<RequestId>,
-        jobs: &mut Vec<(Job, Result<ClientReply, RequestError>)>,
-    ) {
-        let Some(state) = self.keys.get_mut(key) else {
-            return;
-        };
-        if !state.queue.iter().any(Job::is_get) {
-            return;
-        }
-        let mut waiting = std::mem::take(&mut state.queue);
-        for job in waiting.drain(..) {
-            let sees = before.is_none_or(|request| job.since <= request);
-            match job.kind {
-                JobKind::Get { with_value } if sees => {
-                    jobs.push((job, Ok(ClientReply::Entry(entry(register, with_value)))));
-                }
-                _ => state.queue.push_back(job),
-            }
-        }
-    }
-
-    /// A majority holds exactly the current register: nothing needs to be accepted again.
-    fn finish_agreed(
-        &mut self,
-        now: Millis,
-        key: &RecordKey,
-        ballot: Ballot,
-        current: &Current,
-        jobs: Vec<(Job, Result<ClientReply, RequestError>)>,
-        out: &mut Vec<Effect>,
-    ) {
-        if !current.accepted.is_zero() {
-            self.learned(now, key.clone(), current.accepted, out);
-        }
-        self.finish(now, key, jobs, out);
-        let register = current.register.clone();
-        self.keep_ready(
-            key.clone(),
-            Ready {
-                next: ballot,
-                accepted: current.accepted,
-                register,
-            },
-        );
-        self.begin(now, key, out);
-    }
-
-    fn finish(
-        &mut self,
-        now: Millis,
-        key: &RecordKey,
-        jobs: Vec<(Job, Result<ClientReply, RequestError>)>,
-        out: &mut Vec<Effect>,
-    ) {
-        if let Some(state) = self.keys.get_mut(key) {
-            state.refusals = 0;
-        }
-        for (job, result) in jobs {
-            if let Some(origin) = job.origin {
-                self.answer(now, origin, result, out);
-            }
-        }
     }
 
     pub(super) fn accepted(
@@ -559,8 +395,4 @@ impl Proposer {
             self.send(peer, request, body, out);
         }
     }
-}
-
-fn written(version: Ballot, found: bool) -> ClientReply {
-    ClientReply::Written(Written { version, found })
 }

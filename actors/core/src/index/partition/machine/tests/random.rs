@@ -17,6 +17,8 @@ enum Action {
     },
     /// An identity round: the same version at a later place of the log.
     Again(u8),
+    /// The key is forgotten, if it was deleted and the index said that it may be.
+    Purge(u8),
     /// Carries out any one effect; it may fail.
     CarryOut(prop::sample::Index, bool),
     /// Loses a page on its way.
@@ -33,6 +35,7 @@ fn action() -> impl Strategy<Value = Action> {
             |(name, by_me, value, shipped)| Action::Write { name, by_me, value, shipped }
         ),
         1 => (0_u8..6).prop_map(Action::Again),
+        2 => (0_u8..6).prop_map(Action::Purge),
         8 => (any::<prop::sample::Index>(), proptest::bool::weighted(0.2))
             .prop_map(|(index, fault)| Action::CarryOut(index, fault)),
         1 => any::<prop::sample::Index>().prop_map(Action::LosePage),
@@ -42,8 +45,13 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// Where a key of that name lives.
+fn shard(name: u8) -> ShardId {
+    ShardId(if name.is_multiple_of(2) { 0 } else { 4 })
+}
+
 fn write(world: &mut World, n: u64, name: u8, by: MemberId, value: Option<u8>, shipped: bool) {
-    let shard = ShardId(if name.is_multiple_of(2) { 0 } else { 4 });
+    let shard = shard(name);
     let namespace = if name == 5 { LATER } else { DOCS };
     let key = key(namespace, &name.to_string());
     let text = value.map(|value| format!("text {value}"));
@@ -92,6 +100,9 @@ proptest! {
                     write(&mut world, n, name, if by_me { ME } else { OTHER }, value, shipped);
                 }
                 Action::Again(name) => again(&mut world, name),
+                Action::Purge(name) => {
+                    world.purge(shard(name), name.to_string().as_bytes());
+                }
                 Action::CarryOut(index, fault) if !world.todo.is_empty() => {
                     let effect = world.take(index.index(world.todo.len()));
                     world.carry_out(effect, fault);

@@ -97,6 +97,8 @@ pub(super) struct World {
     pub(super) asked: Vec<FeedRequest>,
     pub(super) replies: Vec<Result<PartitionHits, PartitionError>>,
     pub(super) timer: Option<Millis>,
+    /// What the shards were told of deletions, at most.
+    pub(super) indexed: BTreeMap<ShardId, Lseq>,
     queries: u64,
 }
 
@@ -119,6 +121,7 @@ impl World {
             asked: Vec::new(),
             replies: Vec::new(),
             timer: None,
+            indexed: BTreeMap::new(),
             queries: 0,
         }
     }
@@ -166,6 +169,10 @@ impl World {
                 Effect::ClearText => self.text.pending.push(None),
                 Effect::Ship(ship) => self.ships.push(ship),
                 Effect::Reply { result, .. } => self.replies.push(result),
+                Effect::Indexed { shard, upto } => {
+                    let known = self.indexed.entry(shard).or_default();
+                    *known = upto.max(*known);
+                }
                 Effect::SetTimer(at) => {
                     self.timer = Some(self.timer.map_or(at, |set| set.min(at)));
                 }
@@ -211,6 +218,17 @@ impl World {
             shard,
             learned: Lseq(self.lseq),
         });
+    }
+
+    /// A shard forgets a deleted key, if the index knows of the deletion. Tells whether it did.
+    pub(super) fn purge(&mut self, shard: ShardId, name: &[u8]) -> bool {
+        let upto = self.indexed.get(&shard).copied().unwrap_or_default();
+        let log = self.log.entry(shard).or_default();
+        let before = log.len();
+        log.retain(|lseq, entry| {
+            *lseq > upto || entry.value.is_some() || entry.key.key.as_bytes() != name
+        });
+        log.len() < before
     }
 
     fn page(&self, request: FeedRequest) -> FeedPage {

@@ -1,0 +1,162 @@
+//! What an acceptor is made of, what it is told, and what it wants done.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS};
+use crate::storage::format::FormatError;
+use crate::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
+use crate::types::{Epoch, Incarnation, IoId, Lseq, MemberId, RecordKey, Register, ShardId};
+use crate::wire::register::{RegisterReply, RegisterRequest};
+
+/// What an acceptor is told when it is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Its shard.
+    pub shard: ShardId,
+    /// The disk it votes for.
+    pub member: MemberId,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// The shard's membership version.
+    pub epoch: Epoch,
+    /// All replicas of the shard, this one included.
+    pub members: Vec<MemberId>,
+    /// Bytes of records kept in memory.
+    pub cache_bytes: usize,
+    /// How long a tombstone is kept before it may be purged, in milliseconds.
+    pub purge_after_ms: u64,
+    /// Whether an index follows the change log: then nothing is purged before [`Event::Indexed`]
+    /// says that the index knows of the deletion.
+    pub indexed: bool,
+}
+
+impl Options {
+    /// Options with default bounds.
+    pub fn new(shard: ShardId, member: MemberId, incarnation: Incarnation) -> Options {
+        Options {
+            shard,
+            member,
+            incarnation,
+            epoch: Epoch(1),
+            members: vec![member],
+            cache_bytes: RECORD_CACHE_BYTES_DEFAULT,
+            purge_after_ms: 2 * RETRY_WINDOW_MS,
+            indexed: false,
+        }
+    }
+}
+
+/// What happens to an acceptor.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Event {
+    /// It begins: the first event of its life.
+    Start,
+    /// Another replica has confirmed that this disk lost nothing that was acknowledged.
+    Witnessed,
+    /// A replica, perhaps this one, asks.
+    Request(RegisterRequest),
+    /// A replica answers a catch-up question.
+    Reply(RegisterReply),
+    /// Answers [`Effect::Load`]: the bytes found, if any.
+    Loaded(IoId, Option<Bytes>),
+    /// Answers [`Effect::Range`].
+    Ranged(IoId, RangePage),
+    /// Answers [`Effect::Append`].
+    Durable(IoId),
+    /// The index partition asks for learned changes after a position.
+    Feed {
+        /// Comes back with the answer.
+        token: u64,
+        /// The last position already indexed.
+        after: Lseq,
+        /// Most entries wanted.
+        limit: usize,
+    },
+    /// The index partition knows, durably, of every deletion up to this position. Said again after
+    /// a respawn.
+    Indexed(Lseq),
+    /// A peer is reachable again.
+    PeerUp(MemberId),
+    /// A peer's change log is said to have reached this position.
+    PeerProgress(MemberId, Lseq),
+    /// Time passes. Comes about every [`TICK_MS`] milliseconds.
+    Tick {
+        /// How many live replicas come before this one in routing order.
+        rank: usize,
+    },
+}
+
+/// How often [`Event::Tick`] is expected, in milliseconds.
+pub const TICK_MS: u64 = 500;
+
+/// What an acceptor wants done.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Effect {
+    /// Write this batch; report [`Event::Durable`].
+    Append(IoId, WriteBatch),
+    /// Read this key of `Records` or `Meta`; report [`Event::Loaded`].
+    Load(IoId, Keyspace, Bytes),
+    /// Read this range; report [`Event::Ranged`].
+    Range(IoId, RangeQuery),
+    /// Answer a replica.
+    Reply(RegisterReply),
+    /// Ask a peer.
+    Send(MemberId, RegisterRequest),
+    /// Tell the index partition that learned, durable changes reach below this position.
+    Advance(Lseq),
+    /// Answer the index partition.
+    Feed(FeedPage),
+    /// Have this replica's proposer finish a round on the key, which settles or expires it.
+    Settle(RecordKey),
+    /// Have this replica's proposer purge the key, if it is still a tombstone.
+    Purge(RecordKey),
+    /// The acceptor has begun to vote and serve.
+    Serving,
+    /// A record cannot be read: a person must know.
+    Corrupt(RecordKey, FormatError),
+}
+
+/// A learned change, for the index.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FeedEntry {
+    /// Its position in the change log.
+    pub lseq: Lseq,
+    /// Which key.
+    pub key: RecordKey,
+    /// What it holds.
+    pub register: Arc<Register>,
+}
+
+/// Learned changes, for the index.
+#[derive(Clone, PartialEq, Debug)]
+pub struct FeedPage {
+    /// As asked.
+    pub token: u64,
+    /// Ascending. A key that changed again since is left out: it comes later.
+    pub entries: Vec<FeedEntry>,
+    /// Everything up to here, inclusive, has been covered.
+    pub upto: Lseq,
+}
+
+/// Counters and gauges of one acceptor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Status {
+    /// Whether it votes and serves.
+    pub serving: bool,
+    /// Length of its change log so far.
+    pub changes: u64,
+    /// Changes not yet known to be chosen.
+    pub unlearned: u64,
+    /// Entries of peers' logs not yet followed.
+    pub behind: u64,
+    /// Records purged in this life.
+    pub purged: u64,
+    /// Learned changes whose deletions the index does not know yet; 0 without an index.
+    pub unindexed: u64,
+    /// Whether the index stands still for so long that purges no longer wait for it.
+    pub index_stalled: bool,
+    /// Bytes of records in memory.
+    pub cache_bytes: u64,
+}
