@@ -72,6 +72,7 @@ impl Builder {
                 data: directory.path().join(&name),
                 expect: Some(self.nodes),
                 arguments: self.arguments.clone(),
+                environment: Vec::new(),
             };
             let log = directory.path().join(format!("{name}.log"));
             Node::new(&self.binary, settings, log)

@@ -37,6 +37,8 @@ pub struct Settings {
     pub expect: Option<usize>,
     /// Further arguments.
     pub arguments: Vec<String>,
+    /// Further variables of its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -103,6 +105,7 @@ impl Node {
         let mut child = Command::new(&self.binary)
             .args(self.settings.command_line())
             .env_remove("ENGRAM_COOKIE")
+            .envs(self.settings.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -33,6 +33,7 @@ fn settings(directory: &Path) -> Result<Settings> {
         data: directory.join("n1"),
         expect: Some(1),
         arguments: Vec::new(),
+        environment: Vec::new(),
     })
 }
 

@@ -139,3 +139,21 @@ fn a_promise_alone_is_nothing_for_the_index() {
     let record = world.record().expect("promised");
     assert_eq!(record.accepted, Ballot::ZERO);
 }
+
+#[test]
+fn a_page_that_leaves_out_what_is_about_to_move_waits_for_the_move() {
+    let mut world = World::serving();
+    world.tell(accept(5, &value("v")));
+    world.ask(learn(5));
+    world.ask(accept(6, &value("w")));
+    let event = Event::Feed {
+        token: 3,
+        after: Lseq(0),
+        limit: 100,
+    };
+    // The next ballot has taken the key's only position away. If it is lost in a crash, the
+    // position comes back, and an index that has passed it would never see it.
+    let is_page = |effect: &Effect| matches!(effect, Effect::Feed(page) if page.upto == Lseq(1));
+    assert!(!world.step(event).iter().any(is_page));
+    assert!(world.sync().iter().any(is_page));
+}

@@ -43,7 +43,7 @@ fn what_was_promised_and_accepted_is_known_in_the_next_life() {
     });
     world.restart(|_| {});
     assert_eq!(world.tell(prepare(7)), [nack(7, 8)]);
-    assert_eq!(world.acceptor.status().changes, 3, "the log goes on");
+    assert!(world.acceptor.status().changes >= 3, "the log goes on");
     let unlearned = world.acceptor.status().unlearned;
     assert!(
         unlearned >= 1,
@@ -63,10 +63,17 @@ fn what_was_not_durable_is_not_known_in_the_next_life() {
 #[test]
 fn a_position_is_never_used_twice() {
     let mut world = World::serving();
-    world.tell(accept(5, &value("v")));
-    world.restart(|_| {});
-    world.tell(accept(6, &value("w")));
-    assert_eq!(world.record().expect("accepted").lseq, Lseq(2));
+    let mut last = Lseq(0);
+    // More than are reserved at a time, over several lives.
+    for n in 1..600 {
+        if n % 250 == 0 {
+            world.restart(|_| {});
+        }
+        world.tell(accept(n, &value("v")));
+        let lseq = world.record().expect("accepted").lseq;
+        assert!(lseq > last, "{lseq:?} after {last:?}");
+        last = lseq;
+    }
 }
 
 #[test]
