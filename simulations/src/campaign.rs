@@ -28,7 +28,7 @@ pub fn find_planted(planted: Planted, clients_only: bool, seeds: u64) -> Option<
     (0..seeds).find_map(|seed| {
         let setup = Setup {
             seed,
-            profile: Profile::draw(seed),
+            profile: planted.profile(seed),
             planted: Some(planted),
             clients_only,
             print: false,

@@ -20,8 +20,9 @@ pub struct Ledger {
     majority: usize,
     held: BTreeMap<RecordKey, BTreeMap<Ballot, Held>>,
     versions: BTreeMap<(RecordKey, Ballot), WriteId>,
-    /// Writes that any disk accepted, and when their effect was chosen, if it was.
-    written: BTreeMap<WriteId, Option<u64>>,
+    /// Writes that any disk accepted: when the first one did, and when their effect was chosen, if
+    /// it was.
+    written: BTreeMap<WriteId, (u64, Option<u64>)>,
 }
 
 impl Ledger {
@@ -61,15 +62,13 @@ impl Ledger {
             for recent in &register.recent {
                 self.versions
                     .insert((key.clone(), recent.ballot), recent.write);
-                self.written.entry(recent.write).or_default();
+                self.written.entry(recent.write).or_insert((now_us, None));
             }
         }
         if became {
             for recent in &register.recent {
-                self.written
-                    .entry(recent.write)
-                    .or_default()
-                    .get_or_insert(now_us);
+                let (_, chosen_us) = self.written.entry(recent.write).or_insert((now_us, None));
+                chosen_us.get_or_insert(now_us);
             }
         }
     }
@@ -105,8 +104,10 @@ impl Ledger {
         self.written.contains_key(&write)
     }
 
-    /// When the effect of a write was chosen, in virtual microseconds; none if it never was.
-    pub fn effective_us(&self, write: WriteId) -> Option<u64> {
-        self.written.get(&write).copied().flatten()
+    /// When the effect of a write was first on a disk, and when it was chosen, in virtual
+    /// microseconds; none if it never was chosen.
+    pub fn effective_us(&self, write: WriteId) -> Option<(u64, u64)> {
+        let (first_us, chosen_us) = self.written.get(&write)?;
+        Some((*first_us, (*chosen_us)?))
     }
 }

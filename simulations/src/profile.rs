@@ -35,6 +35,31 @@ impl Planted {
     ];
 }
 
+impl Planted {
+    /// The profile of a seed in which this fault is sought: as drawn, but for what it takes to do
+    /// harm.
+    pub fn profile(self, seed: u64) -> Profile {
+        let drawn = Profile::draw(seed);
+        match self {
+            // A replica must miss a deletion, and the purge that follows, until a client reads
+            // through it: tombstones are many and soon purged, messages lost or late.
+            Planted::EarlyPurge => Profile {
+                replicas: 3,
+                operations: 400,
+                think_ms: 150,
+                lose: 150,
+                tail: 300,
+                tail_us: 2_000_000,
+                wander: 1000,
+                purge_after_ms: 100,
+                index_commit_ms: 1,
+                ..drawn
+            },
+            _ => drawn,
+        }
+    }
+}
+
 /// How a seed's world behaves. Probabilities are per mille, times as named.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Profile {

@@ -5,13 +5,15 @@ use engram_simulations::profile::Planted;
 
 /// Within how many seeds each planted fault is caught: by all checkers together, and by those that
 /// know only what clients know.
-const BOUNDS: [(Planted, u64, Option<u64>); 6] = [
+const BOUNDS: [(Planted, u64, Option<u64>); 7] = [
     (Planted::LyingSync, 5, Some(10)),
     (Planted::Amnesia, 5, Some(10)),
     (Planted::DroppedTombstones, 5, Some(10)),
     (Planted::BlindRetry, 10, Some(10)),
     // It harms clients so seldom that looking at the disks is what finds it.
     (Planted::SameIncarnation, 50, None),
+    // Clients are harmed in one seed of several hundred (the first is 394).
+    (Planted::EarlyPurge, 100, None),
     // Clients never see it: hits of a search are verified.
     (Planted::EagerIndex, 100, None),
 ];

@@ -1,7 +1,9 @@
 //! Each key behaves like one register (Herlihy and Wing 1990), checked with `porcupine-rs`.
 //!
-//! A write whose outcome its client does not know returned, for all others, when its effect was
-//! chosen: the simulation knows when. If it never was, the write did not happen. A value with a time to live may turn into
+//! A write whose outcome its client does not know was called, for all others, when its effect was
+//! first on a disk, and returned when it was chosen: the simulation knows when. Nobody can have seen
+//! it before, and a search for an explanation ends sooner. If it never was chosen, the write did not
+//! happen. A value with a time to live may turn into
 //! nothing at any moment once some node's clock has passed its end: so the model's state is the
 //! set of registers that are possible (a determinised automaton).
 
@@ -131,8 +133,9 @@ fn changed(cell: Option<Cell>, id: WriteId, change: Change) -> Option<Cell> {
 pub struct Context<'a> {
     /// The write that made a version.
     pub writer: &'a dyn Fn(&RecordKey, Ballot) -> Option<WriteId>,
-    /// When the effect of a write was chosen, in virtual microseconds, if it ever was.
-    pub effective_us: &'a dyn Fn(WriteId) -> Option<u64>,
+    /// When the effect of a write was first on a disk, and when it was chosen, in virtual
+    /// microseconds, if it ever was.
+    pub effective_us: &'a dyn Fn(WriteId) -> Option<(u64, u64)>,
     /// The nodes' clocks at virtual time 0.
     pub epoch_ms: u64,
     /// Clocks are within this of true time.
@@ -220,7 +223,7 @@ fn steps(
                 (Condition::Version(version), _) => Expected::Version(writer(version)?),
             };
             let perhaps = (context.effective_us)(id)
-                .map(|at_us| (Step::Perhaps(id, change, expected), at_us));
+                .map(|(_, chosen_us)| (Step::Perhaps(id, change, expected), chosen_us));
             match outcome {
                 Outcome::Written { version, found } => {
                     if writer(version)? != id {
@@ -257,12 +260,20 @@ fn timed(
 ) -> porcupine_rs::Operation<KeyModel> {
     let clock = |us: u64| context.epoch_ms.saturating_add(us / 1000);
     let time = |us: u64| i64::try_from(us.saturating_mul(2)).unwrap_or(i64::MAX / 2);
+    let call_us = match step {
+        Step::Perhaps(id, ..) => {
+            let first_us = (context.effective_us)(id).map_or(0, |(first_us, _)| first_us);
+            first_us.max(operation.call_us)
+        }
+        _ => operation.call_us,
+    };
+    // Whether a value has ended was decided when the write was evaluated: before it was on a disk.
     let earliest = Millis(clock(operation.call_us).saturating_sub(context.skew_ms));
     let latest = Millis(clock(return_us).saturating_add(1 + context.skew_ms));
     porcupine_rs::Operation {
         client_id: Some(operation.client),
-        call_time: time(operation.call_us),
-        return_time: time(return_us.max(operation.call_us)) + 1,
+        call_time: time(call_us),
+        return_time: time(return_us.max(call_us)) + 1,
         op: Timed {
             step,
             earliest,
@@ -331,7 +342,7 @@ mod tests {
     fn verdict(history: &[Operation]) -> bool {
         let context = Context {
             writer: &|_, version| Some(id(version.n)),
-            effective_us: &|write| Some(write.sequence * 25_000),
+            effective_us: &|write| Some((write.sequence * 1_000, write.sequence * 25_000)),
             epoch_ms: 0,
             skew_ms: 5,
         };

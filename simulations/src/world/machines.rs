@@ -2,10 +2,10 @@
 
 use engram_core::protocol::register::acceptor::{self, Effect as AcceptorEffect};
 use engram_core::protocol::register::proposer::{self, Effect as ProposerEffect, Origin};
-use engram_core::types::{MemberId, Millis};
+use engram_core::types::{Ballot, MemberId, Millis, RecordKey};
 use engram_core::wire::register::{RegisterReply, ReplyBody, RequestBody};
 
-use super::{Happening, LocalEvent, Message, World};
+use super::{LocalEvent, Message, World};
 use crate::checkers::{Property, acknowledged, durable_replies};
 use crate::disk::Queued;
 use crate::profile::Planted;
@@ -35,6 +35,12 @@ impl World {
             self.step_acceptor(node, acceptor::Event::Reply(reply.clone()));
         }
         if to_proposer {
+            if self.planted == Some(Planted::EarlyPurge)
+                && let ReplyBody::Accepted { ballot } = reply.body
+                && let Some(key) = self.asked_about.get(&reply.reply_to).cloned()
+            {
+                self.purge_early(node, reply.from, &key, ballot);
+            }
             self.step_proposer(node, proposer::Event::Reply(reply));
         }
     }
@@ -160,11 +166,15 @@ impl World {
                         key,
                         ballot,
                         register,
-                        ..
+                        next,
                     } => {
                         self.asked_about.insert(request.reply_to, key.clone());
                         self.saw_register(key, *ballot, register);
-                        self.purge_early(node, key, *ballot, register);
+                        // Only a purge reserves nothing.
+                        if register.value.is_none() && next.is_zero() {
+                            let purge = (key.clone(), *ballot);
+                            self.purging.entry(purge).or_default();
+                        }
                     }
                     _ => {}
                 }
@@ -293,33 +303,19 @@ impl World {
         self.step_acceptor(node, indexed);
     }
 
-    /// The planted bug: a purge is ordered though only two replicas can have the tombstone.
-    fn purge_early(
-        &mut self,
-        node: usize,
-        key: &engram_core::types::RecordKey,
-        ballot: engram_core::types::Ballot,
-        register: &engram_core::types::Register,
-    ) {
-        if self.planted != Some(Planted::EarlyPurge) || register.value.is_some() {
+    /// The planted bug: a purge is ordered as soon as two replicas have accepted the tombstone.
+    fn purge_early(&mut self, node: usize, from: MemberId, key: &RecordKey, ballot: Ballot) {
+        let Some(accepted) = self.purging.get_mut(&(key.clone(), ballot)) else {
             return;
-        }
-        let sent = self.tombstones.entry((key.clone(), ballot)).or_default();
-        *sent += 1;
-        if *sent == 1 {
+        };
+        if accepted.insert(from) && accepted.len() == 2 {
             for to in 0..self.nodes.len() {
                 self.forge_purge(node, to, key, ballot);
             }
         }
     }
 
-    fn forge_purge(
-        &mut self,
-        from: usize,
-        to: usize,
-        key: &engram_core::types::RecordKey,
-        ballot: engram_core::types::Ballot,
-    ) {
+    fn forge_purge(&mut self, from: usize, to: usize, key: &RecordKey, ballot: Ballot) {
         let it = self.node(from);
         let reply_to = engram_core::wire::register::ReplyTo {
             member: it.member,
@@ -335,8 +331,7 @@ impl World {
                 ballot,
             },
         };
-        let message = Message::Request(request);
-        self.after(30_000, Happening::Arrive { node: to, message });
+        self.send(from, to, Message::Request(request));
     }
 }
 

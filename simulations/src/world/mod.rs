@@ -180,7 +180,8 @@ pub struct World {
     /// No fault happens any more.
     healed: bool,
     asked_about: BTreeMap<ReplyTo, RecordKey>,
-    tombstones: BTreeMap<(RecordKey, engram_core::types::Ballot), u32>,
+    /// Purges under way, and who has accepted their tombstones.
+    purging: BTreeMap<(RecordKey, engram_core::types::Ballot), BTreeSet<MemberId>>,
     ledger: Ledger,
     disks: Monotone,
     one_register: OneRegister,
@@ -209,7 +210,7 @@ impl World {
             last_answer: None,
             healed: false,
             asked_about: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
+            purging: BTreeMap::new(),
             ledger: Ledger::new(majority),
             disks: Monotone::default(),
             one_register: OneRegister::default(),

@@ -172,7 +172,10 @@ impl World {
             });
         let context = linearizability::Context {
             writer: &|key, version| ledger.writer(key, version).map(original),
-            effective_us: &|id| retries(id).filter_map(|id| ledger.effective_us(id)).min(),
+            effective_us: &|id| {
+                let each = retries(id).filter_map(|id| ledger.effective_us(id));
+                each.reduce(|one, other| (one.0.min(other.0), one.1.min(other.1)))
+            },
             epoch_ms: EPOCH_MS,
             skew_ms: self.profile.skew_ms,
         };
