@@ -22,7 +22,8 @@ pub(super) struct Judge {
     pub(super) purges: u64,
     disks: BTreeMap<ShardId, Monotone>,
     one_register: OneRegister,
-    asked_about: BTreeMap<ReplyTo, RecordKey>,
+    /// Requests are numbered by each shard for itself.
+    asked_about: BTreeMap<(ShardId, ReplyTo), RecordKey>,
 }
 
 impl Judge {
@@ -92,7 +93,8 @@ impl Judge {
             }
             _ => return Ok(()),
         };
-        self.asked_about.insert(request.reply_to, key.clone());
+        self.asked_about
+            .insert((request.shard, request.reply_to), key.clone());
         Ok(())
     }
 
@@ -111,7 +113,7 @@ impl Judge {
             let story = format!("{member} lost what it had voted, and says {:?}", reply.body);
             return Err(Violation::new(Property::LostDiskVotes, story));
         }
-        let Some(key) = self.asked_about.get(&reply.reply_to) else {
+        let Some(key) = self.asked_about.get(&(reply.shard, reply.reply_to)) else {
             return Ok(());
         };
         let disks = self.disks.entry(reply.shard).or_default();

@@ -29,8 +29,12 @@ mod node;
 pub mod profile;
 mod report;
 mod rest;
+pub mod scenario;
 mod seams;
+pub mod seed_file;
+pub mod shrink;
 mod state;
+pub mod timeline;
 pub mod trace;
 mod verdict;
 mod workload;
@@ -76,6 +80,33 @@ impl Mutant {
         Mutant::BlindRetry,
         Mutant::SameIncarnation,
     ];
+
+    /// What it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mutant::LyingSync => "lying-sync",
+            Mutant::Amnesia => "amnesia",
+            Mutant::DroppedTombstones => "dropped-tombstones",
+            Mutant::BlindRetry => "blind-retry",
+            Mutant::SameIncarnation => "same-incarnation",
+        }
+    }
+
+    /// What it does.
+    pub fn story(self) -> &'static str {
+        match self {
+            Mutant::LyingSync => "promises and acceptances leave before they are on disk",
+            Mutant::Amnesia => "a restarted replica has lost its records, and votes",
+            Mutant::DroppedTombstones => "a restarted replica has dropped its tombstones by itself",
+            Mutant::BlindRetry => "a client sends a write again under a fresh write id",
+            Mutant::SameIncarnation => "a restarted node makes ballots of its former life",
+        }
+    }
+
+    /// The one of that name.
+    pub fn named(name: &str) -> Option<Mutant> {
+        Mutant::ALL.into_iter().find(|mutant| mutant.name() == name)
+    }
 }
 
 macro_rules! counters {
