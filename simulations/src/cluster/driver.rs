@@ -241,7 +241,7 @@ impl Driver {
 
     fn arguments(&self, node: usize, life: u64) -> (engram_actors::env::Env, NodeArguments) {
         let mut state = self.world.lock();
-        let seed = state.choices.next_u64();
+        let (seed, number) = (state.choices.next_u64(), state.choices.next_u64());
         let now = state.clock(node);
         let (profile, it) = (state.profile.clone(), state.node(node));
         let stored = stored_config(it.disk.get(Keyspace::Meta, &keys::config(), 0));
@@ -255,6 +255,7 @@ impl Driver {
             cluster: CLUSTER.into(),
             member: member.clone(),
             boot: it.boot,
+            life: number,
             shards: profile.shards,
             cluster_id: stored.as_ref().map_or(0, |(config, _)| config.cluster_id),
             config_version: stored.as_ref().map_or(0, |(config, _)| config.version),
@@ -293,7 +294,11 @@ impl Driver {
     /// synced a random part is kept.
     pub(super) fn crash(&self, node: usize) {
         let remains = self.world.with(|state| state.end_life(node));
-        for cell in remains.process.iter().flat_map(|process| family(&process.supervisor)) {
+        for cell in remains
+            .process
+            .iter()
+            .flat_map(|process| family(&process.supervisor))
+        {
             cell.kill();
         }
         // What nobody waits for any more is let go here, without the lock.
@@ -383,7 +388,11 @@ impl State {
         it.starting_us = Some(now_us);
         let (life, boot, lsn) = (it.life, it.boot, it.lsn);
         self.recorder.end(now_us, "down", node);
-        self.note("boot", Some(node), format_args!("{boot} life {life} at {lsn:?}"));
+        self.note(
+            "boot",
+            Some(node),
+            format_args!("{boot} life {life} at {lsn:?}"),
+        );
         Some(life)
     }
 
