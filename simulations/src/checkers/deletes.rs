@@ -100,7 +100,9 @@ pub fn at_rest(
         let Some((call_us, return_us)) = deleted else {
             continue;
         };
-        if writes.clone().all(|other| other.return_us <= call_us || other.call_us == call_us)
+        if writes
+            .clone()
+            .all(|other| other.return_us <= call_us || other.call_us == call_us)
             && return_us > 0
         {
             let story = format!("{key:?} was deleted last, and holds what {seen:?} put");
@@ -186,7 +188,12 @@ mod tests {
             ),
             (
                 "another version",
-                vec![put(), gone(10), write(20, Change::Put { expires_at: None }, 3), saw(30, 3)],
+                vec![
+                    put(),
+                    gone(10),
+                    write(20, Change::Put { expires_at: None }, 3),
+                    saw(30, 3),
+                ],
                 true,
             ),
         ] {

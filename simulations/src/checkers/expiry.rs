@@ -115,11 +115,23 @@ mod tests {
         for (story, history, fine) in [
             ("in time", vec![put(0, Some(50), true), gone(60_000)], true),
             ("early", vec![put(0, Some(50), true), gone(20_000)], false),
-            ("without an end", vec![put(0, None, true), gone(20_000)], false),
-            ("within the skew", vec![put(0, Some(50), true), gone(42_000)], true),
+            (
+                "without an end",
+                vec![put(0, None, true), gone(20_000)],
+                false,
+            ),
+            (
+                "within the skew",
+                vec![put(0, Some(50), true), gone(42_000)],
+                true,
+            ),
             (
                 "something else happened",
-                vec![put(0, Some(50), true), put(5_000, Some(6), false), gone(20_000)],
+                vec![
+                    put(0, Some(50), true),
+                    put(5_000, Some(6), false),
+                    gone(20_000),
+                ],
                 true,
             ),
         ] {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use engram_core::storage::format::{Record, open};
 use engram_core::storage::{Keyspace, WriteBatch, WriteOp, keys};
 use engram_core::types::{Ballot, ClusterConfig, MemberId, RecordKey, ShardId};
-use engram_core::wire::register::{RegisterReply, RegisterRequest, ReplyBody, ReplyTo, RequestBody};
+use engram_core::wire::register::{
+    RegisterReply, RegisterRequest, ReplyBody, ReplyTo, RequestBody,
+};
 
 use crate::checkers::bounds::Bounds;
 use crate::checkers::monotone::Monotone;
@@ -49,7 +51,10 @@ impl Judge {
         let Some(shard) = batch.ops.iter().find_map(shard_of) else {
             return Ok(());
         };
-        self.disks.entry(shard).or_default().applied(member, batch)?;
+        self.disks
+            .entry(shard)
+            .or_default()
+            .applied(member, batch)?;
         for op in &batch.ops {
             match op {
                 WriteOp::Put {

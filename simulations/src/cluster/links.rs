@@ -54,9 +54,10 @@ impl State {
         let jitter_us = self.network.below(LOOK_US);
         self.after(LOOK_US / 2 + jitter_us, Happening::Link { low, high });
         let now_us = self.now_us();
-        let clear = [low, high].into_iter().all(|node| {
-            self.node(node).up && self.paused_until_us(node).is_none()
-        }) && !self.is_blocked(low, high)
+        let clear = [low, high]
+            .into_iter()
+            .all(|node| self.node(node).up && self.paused_until_us(node).is_none())
+            && !self.is_blocked(low, high)
             && !self.is_blocked(high, low);
         let lives = (self.node(low).life, self.node(high).life);
         match self.links.get(&(low, high)).copied() {
@@ -146,7 +147,10 @@ impl State {
             return Some((process, GossipActorMessage::Down(member)));
         }
         let other = self.process(peer)?;
-        let link = self.links.get_mut(&pair(node, peer)).filter(|link| link.id == id)?;
+        let link = self
+            .links
+            .get_mut(&pair(node, peer))
+            .filter(|link| link.id == id)?;
         if node < peer {
             link.up.0 = true;
         } else {

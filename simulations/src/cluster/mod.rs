@@ -313,7 +313,12 @@ async fn drive(setup: Setup) -> Outcome {
         recoveries: state.recoveries.clone(),
         longest: lengths
             .iter()
-            .map(|queue| ((*queue).to_owned(), state.judge.bounds.longest(queue) as u64))
+            .map(|queue| {
+                (
+                    (*queue).to_owned(),
+                    state.judge.bounds.longest(queue) as u64,
+                )
+            })
             .collect(),
         violations: state.violations.clone(),
         lines: std::mem::take(&mut state.recorder.lines),

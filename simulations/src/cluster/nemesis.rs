@@ -173,7 +173,9 @@ impl State {
     /// its peers' memory can tell.
     pub(super) fn is_protected(&self, node: usize) -> bool {
         self.nodes.iter().enumerate().any(|(other, it)| {
-            other != node && it.damage == Some(Damage::LostWrites) && self.counters.refused_disks == 0
+            other != node
+                && it.damage == Some(Damage::LostWrites)
+                && self.counters.refused_disks == 0
         })
     }
 
@@ -299,7 +301,11 @@ impl State {
     }
 
     fn all_saw_beyond(&self, node: usize, member: MemberId, lsn: Lsn) -> bool {
-        let others = self.nodes.iter().enumerate().filter(|(other, _)| *other != node);
+        let others = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != node);
         others.map(|(_, it)| it).all(|it| {
             let saw = |process: &Process| process.directory.seen_lsn(member) > lsn;
             it.up && it.process.as_ref().is_some_and(saw)
@@ -360,16 +366,14 @@ impl State {
     pub(super) fn plant(&mut self, node: usize) {
         let it = self.node(node);
         let lost: Vec<(Keyspace, bytes::Bytes)> = match self.mutant {
-            Some(Mutant::Amnesia) => {
-                [Keyspace::Records, Keyspace::Changes, Keyspace::Meta]
-                    .into_iter()
-                    .flat_map(|keyspace| {
-                        let all = it.disk.durable(keyspace);
-                        all.map(move |(key, _)| (keyspace, key.clone()))
-                    })
-                    .filter(|(_, key)| *key != keys::config())
-                    .collect()
-            }
+            Some(Mutant::Amnesia) => [Keyspace::Records, Keyspace::Changes, Keyspace::Meta]
+                .into_iter()
+                .flat_map(|keyspace| {
+                    let all = it.disk.durable(keyspace);
+                    all.map(move |(key, _)| (keyspace, key.clone()))
+                })
+                .filter(|(_, key)| *key != keys::config())
+                .collect(),
             Some(Mutant::DroppedTombstones) => it
                 .disk
                 .durable(Keyspace::Records)

@@ -111,7 +111,10 @@ impl State {
         let result = match frame {
             Frame::Register(request) => self.judge.asks(request),
             Frame::RegisterReply(reply) => {
-                let lost = self.node(from).damage.is_some_and(super::node::Damage::excludes);
+                let lost = self
+                    .node(from)
+                    .damage
+                    .is_some_and(super::node::Damage::excludes);
                 self.judge.replies(member, lost, reply)
             }
             _ => Ok(()),

@@ -30,11 +30,18 @@ pub(super) fn who_waits(state: &State) -> String {
                 let status = &report.status;
                 if status.state != "serving" || directory.shard(shard).is_none() {
                     let restarts = status.restarts;
-                    let _ = write!(text, "; shard {shard} is {}, {restarts} restarts", status.state);
+                    let _ = write!(
+                        text,
+                        "; shard {shard} is {}, {restarts} restarts",
+                        status.state
+                    );
                 }
                 if status.unlearned > 0 || status.behind > 0 {
                     let (unlearned, behind) = (status.unlearned, status.behind);
-                    let _ = write!(text, "; shard {shard}: {unlearned} unlearned, {behind} behind");
+                    let _ = write!(
+                        text,
+                        "; shard {shard}: {unlearned} unlearned, {behind} behind"
+                    );
                 }
             }
         }
@@ -43,7 +50,15 @@ pub(super) fn who_waits(state: &State) -> String {
     for ((low, high), link) in &state.links {
         let _ = writeln!(text, "  link {low}-{high}: {link:?}");
     }
-    let blocked: Vec<_> = state.blocked.iter().filter(|(_, faults)| **faults > 0).collect();
-    let _ = write!(text, "  blocked: {blocked:?}; {} events are due", state.queued());
+    let blocked: Vec<_> = state
+        .blocked
+        .iter()
+        .filter(|(_, faults)| **faults > 0)
+        .collect();
+    let _ = write!(
+        text,
+        "  blocked: {blocked:?}; {} events are due",
+        state.queued()
+    );
     text
 }

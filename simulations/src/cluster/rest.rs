@@ -55,7 +55,9 @@ impl Driver {
         };
         let limit_us = self.world.lock().now_us() + FORM_US;
         while self.goes_on(limit_us) {
-            let answer = self.ask(0, ClientRequest::OpenNamespace(open.clone())).await;
+            let answer = self
+                .ask(0, ClientRequest::OpenNamespace(open.clone()))
+                .await;
             if matches!(answer, Some(Ok(_))) {
                 break;
             }
@@ -252,16 +254,19 @@ impl Driver {
                     mode == SearchMode::Semantic
                         || String::from_utf8_lossy(value.as_ref()).contains(word)
                 };
+                // A damaged record is not rebuilt: its replica does not index it.
+                let rotten = self.world.lock().rotten();
                 let entries = page.entries.iter();
                 let found = Found {
                     what: format!("a search for {word} ({mode:?}) on node {node}"),
                     expected: entries
-                        .filter(|(_, entry)| holds(&entry.value))
+                        .filter(|(key, entry)| holds(&entry.value) && !rotten.contains(key))
                         .map(|(key, _)| key.clone())
                         .collect::<BTreeSet<Key>>(),
                     hits: reply
                         .hits
                         .iter()
+                        .filter(|hit| !rotten.contains(&hit.key))
                         .map(|hit| (hit.key.clone(), hit.entry.version))
                         .collect(),
                     shards_answered: reply.shards_answered,
@@ -302,7 +307,8 @@ impl Driver {
             let mut state = self.world.lock();
             state.judge.bounds.proposer(node, in_flight);
             if in_flight > 0 {
-                let story = format!("{in_flight} operations of shard {shard} on node {node} at rest");
+                let story =
+                    format!("{in_flight} operations of shard {shard} on node {node} at rest");
                 state.violate(Property::Answered, story);
             }
         }
@@ -389,6 +395,12 @@ impl State {
         }
     }
 
+    /// Keys whose record is damaged on some disk.
+    fn rotten(&self) -> BTreeSet<Key> {
+        let rotten = self.nodes.iter().filter_map(|node| node.rotten.clone());
+        rotten.map(|key| key.key).collect()
+    }
+
     /// Looks at all disks at rest.
     fn look(&self) -> Result<(), Violation> {
         let live = self.live_nodes();
@@ -399,8 +411,7 @@ impl State {
         else {
             return Ok(());
         };
-        let rotten: BTreeSet<&RecordKey> =
-            self.nodes.iter().filter_map(|node| node.rotten.as_ref()).collect();
+        let rotten = self.rotten();
         for shard in (0..config.shard_count()).map(ShardId) {
             let members = config.shard(shard).map(|found| found.members.clone());
             let replicas: Vec<AtRest> = live
@@ -416,19 +427,22 @@ impl State {
         Ok(())
     }
 
-    fn at_rest(&self, node: usize, shard: ShardId, rotten: &BTreeSet<&RecordKey>) -> AtRest {
+    fn at_rest(&self, node: usize, shard: ShardId, rotten: &BTreeSet<Key>) -> AtRest {
         let it = self.node(node);
         let mut records = BTreeMap::new();
         for (at, value) in it.disk.durable(Keyspace::Records) {
             if let (Some((of, key)), Ok(record)) = (keys::parse_record(at), open::<Record>(value))
                 && of == shard
                 && !record.accepted.is_zero()
-                && !rotten.contains(&key)
+                && !rotten.contains(&key.key)
             {
                 records.insert(key, (record.accepted, record.register));
             }
         }
-        let reports = it.process.as_ref().map(|process| process.directory.shard_reports());
+        let reports = it
+            .process
+            .as_ref()
+            .map(|process| process.directory.shard_reports());
         let unlearned = reports
             .into_iter()
             .flatten()

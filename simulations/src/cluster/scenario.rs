@@ -1,9 +1,9 @@
 //! Scenarios: worlds with a plot, for people who want to see one thing happen.
 
+use super::Setup;
 use super::fault::{Fault, Planned, Victim};
 use super::profile::Profile;
 use super::trace::Record;
-use super::Setup;
 
 /// A world with a plot.
 #[derive(Clone, Copy, Debug)]

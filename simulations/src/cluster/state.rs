@@ -171,7 +171,9 @@ impl World {
     pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let result = change(&mut state);
-        let earlier = state.first_us().is_some_and(|at| at < state.sleeping_until_us);
+        let earlier = state
+            .first_us()
+            .is_some_and(|at| at < state.sleeping_until_us);
         drop(state);
         if earlier {
             self.bell.notify_one();
@@ -263,7 +265,9 @@ impl State {
     }
 
     pub(super) fn is_blocked(&self, from: usize, to: usize) -> bool {
-        self.blocked.get(&(from, to)).is_some_and(|faults| *faults > 0)
+        self.blocked
+            .get(&(from, to))
+            .is_some_and(|faults| *faults > 0)
     }
 
     /// Whether a node still lives the life that something belongs to.

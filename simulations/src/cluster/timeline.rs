@@ -110,7 +110,11 @@ fn operations(
 ) {
     for client in 0..clients {
         let y = TOP + LANE * nodes as f64 + 20.0 + 14.0 * client as f64;
-        let _ = writeln!(svg, "<text x=\"12\" y=\"{:.1}\">client {client}</text>", y + 8.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"12\" y=\"{:.1}\">client {client}</text>",
+            y + 8.0
+        );
     }
     for operation in &outcome.history {
         let client = operation.client as usize;

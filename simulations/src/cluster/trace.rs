@@ -103,9 +103,9 @@ impl Recorder {
 
     pub(super) fn end(&mut self, at_us: u64, kind: &'static str, node: usize) {
         let mut open = self.spans.iter_mut().rev();
-        if let Some(span) = open.find(|span| {
-            span.kind == kind && span.node == node && span.until_us.is_none()
-        }) {
+        if let Some(span) =
+            open.find(|span| span.kind == kind && span.node == node && span.until_us.is_none())
+        {
             span.until_us = Some(at_us);
         }
     }

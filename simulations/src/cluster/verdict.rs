@@ -29,14 +29,16 @@ impl State {
                 ..id
             })
         };
-        let refused = history.iter().try_for_each(|operation| match operation.action {
-            Action::Write {
-                id,
-                outcome: Outcome::Refused,
-                ..
-            } => at_most_once::refused(id, retries(id).any(|id| ledger.appeared(id))),
-            _ => Ok(()),
-        });
+        let refused = history
+            .iter()
+            .try_for_each(|operation| match operation.action {
+                Action::Write {
+                    id,
+                    outcome: Outcome::Refused,
+                    ..
+                } => at_most_once::refused(id, retries(id).any(|id| ledger.appeared(id))),
+                _ => Ok(()),
+            });
         let context = linearizability::Context {
             writer: &|key, version| ledger.writer(key, version).map(original),
             effective_us: &|id| retries(id).filter_map(|id| ledger.effective_us(id)).min(),

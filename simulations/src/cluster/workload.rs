@@ -1,9 +1,7 @@
 //! What clients do.
 
 use engram_core::protocol::random::Random;
-use engram_core::types::{
-    Blob, Change as Changing, Condition, Key, RecordKey, Write, WriteId,
-};
+use engram_core::types::{Blob, Change as Changing, Condition, Key, RecordKey, Write, WriteId};
 use engram_core::wire::{ClientRequest, Get, Put, Scan, Search, SearchMode};
 
 use super::clients::NAMESPACE;
@@ -95,7 +93,10 @@ pub(super) fn search(word: &str, mode: SearchMode, top_k: u32) -> Search {
 fn draw_write(state: &mut State, client: usize, chosen: u64, key: &RecordKey) -> (Write, Change) {
     let expires = state.choices.chance(state.profile.expiring);
     let ttl_ms = 1 + state.choices.below(state.profile.ttl_ms);
-    let words = (pick(&mut state.choices, &WORDS), pick(&mut state.choices, &WORDS));
+    let words = (
+        pick(&mut state.choices, &WORDS),
+        pick(&mut state.choices, &WORDS),
+    );
     let now = state.client_clock(client);
     let it = state.client(client);
     it.sequence += 1;
@@ -137,7 +138,10 @@ fn draw_write(state: &mut State, client: usize, chosen: u64, key: &RecordKey) ->
 
 /// A value that names its write.
 fn value(id: WriteId, words: (&str, &str)) -> Blob {
-    Blob::from(format!("{}:{}: {} {}", id.client, id.sequence, words.0, words.1))
+    Blob::from(format!(
+        "{}:{}: {} {}",
+        id.client, id.sequence, words.0, words.1
+    ))
 }
 
 /// The write that a value names.

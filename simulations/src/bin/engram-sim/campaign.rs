@@ -175,7 +175,11 @@ fn follow(
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         }
-        if let Some(job) = running.iter().flatten().find(|job| job.since.elapsed() > give_up) {
+        if let Some(job) = running
+            .iter()
+            .flatten()
+            .find(|job| job.since.elapsed() > give_up)
+        {
             anyhow::bail!(
                 "seed {} has taken {} s: it hangs outside of virtual time",
                 job.seed,

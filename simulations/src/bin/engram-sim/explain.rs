@@ -106,7 +106,12 @@ fn counted(counters: &BTreeMap<String, u64>) -> String {
 
 /// How long it took until an operation begun after a fault succeeded.
 fn recovery(recoveries: &Recoveries) -> String {
-    let mut table = columns(&["from failure to first success", "times", "median ms", "worst ms"]);
+    let mut table = columns(&[
+        "from failure to first success",
+        "times",
+        "median ms",
+        "worst ms",
+    ]);
     for (kind, times) in &recoveries.0 {
         let mut times = times.clone();
         times.sort_unstable();
@@ -157,6 +162,10 @@ pub(crate) fn failure(result: &SeedResult) {
 pub(crate) fn again(result: &SeedResult, mutant: Option<Mutant>) -> String {
     let (level, seed) = (result.level, result.seed);
     let planted = mutant.map_or_else(String::new, |mutant| format!(" --mutant {}", mutant.name()));
-    let keep = if level == 2 { " --trace trace.jsonl --timeline timeline.svg" } else { "" };
+    let keep = if level == 2 {
+        " --trace trace.jsonl --timeline timeline.svg"
+    } else {
+        ""
+    };
     format!("engram-sim run --level {level} --seed {seed}{planted}{keep}")
 }

@@ -58,8 +58,8 @@ fn verdict(setup: &Setup, result: &SeedResult, json: bool) -> Verdict {
 
 /// Runs a seed file again.
 pub(crate) fn replay(arguments: &Replay) -> anyhow::Result<Verdict> {
-    let file = SeedFile::read(&arguments.file)
-        .with_context(|| format!("{}", arguments.file.display()))?;
+    let file =
+        SeedFile::read(&arguments.file).with_context(|| format!("{}", arguments.file.display()))?;
     if let Some(found) = &file.found {
         eprintln!("it was written because of {found}");
     }
@@ -84,12 +84,17 @@ pub(crate) fn shrink(arguments: &Shrink) -> anyhow::Result<Verdict> {
     let spinner = indicatif::ProgressBar::new_spinner();
     let shrunk = shrinking::shrink(&setup, &mut |runs, best| {
         let (faults, operations) = (best.faults.len(), best.profile.operations);
-        spinner.set_message(format!("{runs} runs: {faults} faults, {operations} operations"));
+        spinner.set_message(format!(
+            "{runs} runs: {faults} faults, {operations} operations"
+        ));
         spinner.tick();
     });
     spinner.finish_and_clear();
     let Some(shrunk) = shrunk else {
-        println!("seed {} violates nothing: there is nothing to shrink", setup.seed);
+        println!(
+            "seed {} violates nothing: there is nothing to shrink",
+            setup.seed
+        );
         return Ok(Verdict::Fine);
     };
     let found = shrunk.outcome.violations.first().map(|violation| {
@@ -133,7 +138,10 @@ pub(crate) fn scenario(arguments: &Scenario) -> anyhow::Result<Verdict> {
     };
     let names: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
     let scenario = Plot::named(name).with_context(|| {
-        format!("there is no scenario {name:?}; there are {}", names.join(", "))
+        format!(
+            "there is no scenario {name:?}; there are {}",
+            names.join(", ")
+        )
     })?;
     let setup = scenario.setup(arguments.seed);
     let result = run_kept(&setup, &arguments.keep)?;

@@ -100,6 +100,9 @@ pub(crate) fn meta(arguments: &Meta) -> anyhow::Result<Verdict> {
         std::fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         return Ok(Verdict::Fine);
     }
-    eprintln!("seeds {differ:?} do not decide everything: traces are in {}", folder.display());
+    eprintln!(
+        "seeds {differ:?} do not decide everything: traces are in {}",
+        folder.display()
+    );
     Ok(Verdict::Violated)
 }

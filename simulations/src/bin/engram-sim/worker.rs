@@ -106,10 +106,7 @@ pub(crate) fn run_cluster(setup: &Setup) -> (SeedResult, cluster::Outcome) {
 }
 
 fn pair(violation: &engram_simulations::checkers::Violation) -> (String, String) {
-    (
-        format!("{:?}", violation.property),
-        violation.story.clone(),
-    )
+    (format!("{:?}", violation.property), violation.story.clone())
 }
 
 fn millis(begun: Instant) -> u64 {
