@@ -21,7 +21,7 @@ pub fn check(history: &[Operation], epoch_ms: u64, skew_ms: u64) -> Result<(), V
         }) {
             let undisturbed = others.iter().all(|other| {
                 !matches!(other.action, Action::Write { .. })
-                    || returned_us(other) < put.call_us
+                    || other.over_us() < put.call_us
                     || other.call_us > read.return_us
             });
             let latest = Millis(epoch_ms + read.return_us / 1000 + 1 + skew_ms);
@@ -47,23 +47,6 @@ fn acknowledged_put(operation: &Operation) -> Option<(&Operation, Option<Millis>
             ..
         } => Some((operation, expires_at)),
         _ => None,
-    }
-}
-
-/// When a write was over: one whose outcome is not known may still happen.
-fn returned_us(operation: &Operation) -> u64 {
-    match operation.action {
-        Action::Write {
-            outcome: Outcome::Unknown,
-            ..
-        }
-        | Action::Write {
-            outcome: Outcome::Conflict {
-                copies_left: true, ..
-            },
-            ..
-        } => u64::MAX,
-        _ => operation.return_us,
     }
 }
 

@@ -38,12 +38,6 @@ impl Monotone {
             .map_or(Ballot::ZERO, |meta| meta.floor)
     }
 
-    /// A member's disk has lost what it held: it is known no more.
-    pub fn forget(&mut self, member: MemberId) {
-        self.votes.retain(|(of, _), _| *of != member);
-        self.metas.remove(&member);
-    }
-
     /// A batch became durable on a member's disk.
     ///
     /// # Errors

@@ -142,6 +142,7 @@ impl Driver {
                 node,
                 life,
                 peer,
+                member,
                 link,
                 up,
             } => {
@@ -150,7 +151,7 @@ impl Driver {
                     if !state.lives(node, life) {
                         return;
                     }
-                    state.noticed(node, peer, link, up)
+                    state.noticed(node, (peer, member), link, up)
                 };
                 if let Some((process, message)) = told
                     && let Some(gossip) = process.directory.gossip()

@@ -139,13 +139,6 @@ impl Judge {
         let disks = self.disks.entry(shard).or_default();
         acknowledged::check(disks, members, key, version)
     }
-
-    /// A member's disk has lost what it held: its votes count no more.
-    pub(super) fn forget(&mut self, member: MemberId) {
-        for disks in self.disks.values_mut() {
-            disks.forget(member);
-        }
-    }
 }
 
 /// The shard that an operation of a batch belongs to. A batch belongs to one shard, or to none.

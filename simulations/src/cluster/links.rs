@@ -3,6 +3,7 @@
 
 use engram_actors::gossip::GossipActorMessage;
 use engram_core::protocol::membership::{Identity, admit};
+use engram_core::types::MemberId;
 
 use super::node::Process;
 use super::state::{Happening, State};
@@ -18,6 +19,8 @@ pub(super) struct Link {
     pub(super) id: u64,
     /// The lives of both ends.
     lives: (u64, u64),
+    /// The disks of both ends: a wiped one comes back as another.
+    members: (MemberId, MemberId),
     /// Which ends have noticed that it is up.
     up: (bool, bool),
     /// Since when something was in its way.
@@ -104,29 +107,36 @@ impl State {
         let link = Link {
             id,
             lives,
+            members: (ours.member.id, theirs.member.id),
             up: (false, false),
             silent_since_us: None,
         };
         self.links.insert((low, high), link);
         self.note("link", Some(low), format_args!("{high} is {id}"));
-        self.notice(low, lives.0, high, id, true);
-        self.notice(high, lives.1, low, id, true);
+        self.notice(low, high, &link, true);
+        self.notice(high, low, &link, true);
     }
 
     fn take_down(&mut self, low: usize, high: usize, link: Link) {
         self.links.remove(&(low, high));
         self.note("unlink", Some(low), format_args!("{high} was {}", link.id));
-        self.notice(low, link.lives.0, high, link.id, false);
-        self.notice(high, link.lives.1, low, link.id, false);
+        self.notice(low, high, &link, false);
+        self.notice(high, low, &link, false);
     }
 
-    fn notice(&mut self, node: usize, life: u64, peer: usize, link: u64, up: bool) {
+    fn notice(&mut self, node: usize, peer: usize, link: &Link, up: bool) {
         let delay_us = 100 + self.network.below(20_000);
+        let (life, member) = if node < peer {
+            (link.lives.0, link.members.1)
+        } else {
+            (link.lives.1, link.members.0)
+        };
         let happening = Happening::Notice {
             node,
             life,
             peer,
-            link,
+            member,
+            link: link.id,
             up,
         };
         let at_us = self.leaves_us(node) + delay_us;
@@ -137,13 +147,12 @@ impl State {
     pub(super) fn noticed(
         &mut self,
         node: usize,
-        peer: usize,
+        (peer, member): (usize, MemberId),
         id: u64,
         up: bool,
     ) -> Option<(Process, GossipActorMessage)> {
         let process = self.process(node)?;
         if !up {
-            let member = self.node(peer).member;
             return Some((process, GossipActorMessage::Down(member)));
         }
         let other = self.process(peer)?;

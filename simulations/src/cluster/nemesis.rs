@@ -321,8 +321,6 @@ impl State {
             it.lsn = image.lsn;
             it.boot = image.boot;
             it.damage = Some(Damage::LostWrites);
-            let member = it.member;
-            self.judge.forget(member);
             self.note("restore", Some(node), format_args!("{:?}", image.lsn));
         }
     }
@@ -331,12 +329,11 @@ impl State {
         let fresh = MemberId(self.choices.next_u64());
         let partitions = self.profile.partitions;
         let it = self.node_mut(node);
-        let old = std::mem::replace(&mut it.member, fresh);
+        it.member = fresh;
         it.disk = Disk::default();
         (it.lsn, it.boot) = (Lsn(0), 0);
         it.texts = empty_texts(partitions);
         it.damage = Some(Damage::Wiped);
-        self.judge.forget(old);
     }
 
     fn rot(&mut self, node: usize, record: u64) {

@@ -55,6 +55,7 @@ pub(super) enum Happening {
         node: usize,
         life: u64,
         peer: usize,
+        member: MemberId,
         link: u64,
         up: bool,
     },
