@@ -128,6 +128,7 @@ impl Node {
             cluster: config.cluster.clone(),
             member,
             boot: data.boot(),
+            life: env.entropy.next_u64(),
             shards: config.shards,
             cluster_id: stored.as_ref().map_or(0, |(config, _)| config.cluster_id),
             config_version: stored.as_ref().map_or(0, |(config, _)| config.version),

@@ -23,8 +23,8 @@ pub struct Queued {
     pub batch: WriteBatch,
 }
 
-/// One node's disk.
-#[derive(Debug, Default)]
+/// One node's disk. A clone is an image of it.
+#[derive(Clone, Debug, Default)]
 pub struct Disk {
     durable: BTreeMap<Keyspace, BTreeMap<Bytes, Bytes>>,
     queue: VecDeque<Queued>,
@@ -52,6 +52,23 @@ impl Disk {
         let done: Vec<Queued> = self.queue.drain(..count).collect();
         self.apply(&done);
         done
+    }
+
+    /// Ends a sync that wrote nothing: what it was to write is refused.
+    pub fn refuse_sync(&mut self) -> Vec<Queued> {
+        let count = std::mem::take(&mut self.syncing).min(self.queue.len());
+        self.queue.drain(..count).collect()
+    }
+
+    /// Ends a sync as if it had not begun: what it was to write stays in the queue.
+    pub fn abandon_sync(&mut self) {
+        self.syncing = 0;
+    }
+
+    /// Loses all that is not durable.
+    pub fn abandon_queue(&mut self) {
+        self.queue.clear();
+        self.syncing = 0;
     }
 
     /// Power is cut: a random prefix of the queue has reached the disk, the rest is gone.
@@ -153,6 +170,23 @@ impl Disk {
         }
     }
 
+    /// Changes one bit of a durable value, as no honest disk does; false if there is no such key.
+    pub fn rot(&mut self, keyspace: Keyspace, key: &Bytes) -> bool {
+        let Some(value) = self
+            .durable
+            .get_mut(&keyspace)
+            .and_then(|durable| durable.get_mut(key))
+        else {
+            return false;
+        };
+        let mut bytes = value.to_vec();
+        if let Some(last) = bytes.last_mut() {
+            *last ^= 1;
+        }
+        *value = bytes.into();
+        true
+    }
+
     fn apply(&mut self, batches: &[Queued]) {
         for op in batches.iter().flat_map(|queued| &queued.batch.ops) {
             match op {
@@ -208,6 +242,25 @@ mod tests {
         assert_eq!(disk.finish_sync().len(), 1);
         assert_eq!(all(0, &disk), [("a".into(), "1".into())]);
         assert_eq!(disk.queued(), 1);
+    }
+
+    #[test]
+    fn a_refused_sync_writes_nothing_and_rot_changes_a_value() {
+        let mut disk = Disk::default();
+        disk.append(put(1, "a", "1"));
+        disk.begin_sync();
+        assert_eq!(disk.refuse_sync().len(), 1);
+        assert!(all(0, &disk).is_empty());
+        assert!(!disk.rot(Keyspace::Records, &"a".into()));
+        disk.append(put(2, "a", "1"));
+        disk.begin_sync();
+        disk.abandon_sync();
+        assert!(disk.begin_sync(), "it may begin again");
+        disk.finish_sync();
+        let image = disk.clone();
+        assert!(disk.rot(Keyspace::Records, &"a".into()));
+        assert_eq!(all(0, &disk), [("a".into(), "0".into())]);
+        assert_eq!(all(0, &image), [("a".into(), "1".into())]);
     }
 
     #[test]

@@ -85,3 +85,21 @@ pub struct Operation {
     /// What was done.
     pub action: Action,
 }
+
+impl Operation {
+    /// When it was certainly over, in virtual microseconds; never, if a copy of it may still be
+    /// carried out.
+    pub fn over_us(&self) -> u64 {
+        match self.action {
+            Action::Write {
+                outcome:
+                    Outcome::Unknown
+                    | Outcome::Conflict {
+                        copies_left: true, ..
+                    },
+                ..
+            } => u64::MAX,
+            _ => self.return_us,
+        }
+    }
+}

@@ -14,6 +14,7 @@
 
 pub mod campaign;
 pub mod checkers;
+pub mod cluster;
 pub mod disk;
 pub mod history;
 pub mod ledger;

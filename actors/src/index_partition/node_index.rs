@@ -53,11 +53,42 @@ impl NodeIndex {
         let embedders = models
             .iter()
             .map(|model| Arc::new(model.clone()) as Arc<dyn Embedder>);
+        let embedders = Embedders::new(embedders);
+        NodeIndex {
+            models,
+            ..NodeIndex::of(texts, embedders, names, directory, env)
+        }
+    }
+
+    /// The same with embedders that need no thread, such as
+    /// [`InlineEmbedder`](crate::embedder::InlineEmbedder): for simulations, where the order of
+    /// everything must depend on the seed alone.
+    pub fn inline(
+        texts: Vec<Arc<dyn TextIndex>>,
+        embedders: BTreeMap<String, Arc<dyn Embedder>>,
+        directory: Arc<Directory>,
+        env: Env,
+    ) -> NodeIndex {
+        let names = embedders
+            .iter()
+            .map(|(name, embedder)| (name.clone(), embedder.id()))
+            .collect();
+        let embedders = Embedders::new(embedders.into_values());
+        NodeIndex::of(texts, embedders, names, directory, env)
+    }
+
+    fn of(
+        texts: Vec<Arc<dyn TextIndex>>,
+        embedders: Embedders,
+        names: BTreeMap<String, ModelId>,
+        directory: Arc<Directory>,
+        env: Env,
+    ) -> NodeIndex {
         NodeIndex {
             partitions: texts.iter().map(|_| IndexPartitionHandle::new()).collect(),
             texts,
-            embedders: Embedders::new(embedders),
-            models,
+            embedders,
+            models: Vec::new(),
             lookup: Arc::new(DirectoryLookup::new(directory.clone(), names)),
             directory,
             env,

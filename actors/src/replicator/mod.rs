@@ -42,6 +42,8 @@ pub enum ReplicatorMessage {
     HighestSeen(u64),
     /// From the timer.
     Timer,
+    /// From tests and diagnosis: runs with the proposer, on the actor's task.
+    Inspect(Box<dyn FnOnce(&Proposer) + Send>),
 }
 
 impl ractor::Message for ReplicatorMessage {}
@@ -130,6 +132,10 @@ impl Actor for Replicator {
                     .directory
                     .report_shard(state.shard_id, |report| report.highest_n = highest_n);
                 Event::Timer
+            }
+            ReplicatorMessage::Inspect(look) => {
+                look(&state.proposer);
+                return Ok(());
             }
         };
         state.step(&myself, event);

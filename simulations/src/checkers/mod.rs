@@ -4,8 +4,12 @@
 pub mod acknowledged;
 pub mod answers;
 pub mod at_most_once;
+pub mod bounds;
 pub mod convergence;
+pub mod deletes;
 pub mod durable_replies;
+pub mod expiry;
+pub mod found;
 pub mod index;
 pub mod linearizability;
 pub mod monotone;
@@ -34,12 +38,29 @@ pub enum Property {
     Index,
     /// The code under test gave up by itself.
     Panic,
+    /// What is gone does not come back.
+    Resurrected,
+    /// A value does not end before its time.
+    Expiry,
+    /// Queues keep to their bounds.
+    Bounded,
+    /// A disk that lost what it had voted must not vote again.
+    LostDiskVotes,
+    /// After healing, everything works again within a bound of time.
+    Progress,
 }
 
 impl Property {
     /// Whether a client could notice the violation, without looking at disks.
     pub fn seen_by_clients(self) -> bool {
-        matches!(self, Property::Linearizable | Property::AtMostOnce)
+        matches!(
+            self,
+            Property::Linearizable
+                | Property::AtMostOnce
+                | Property::Resurrected
+                | Property::Expiry
+                | Property::Progress
+        )
     }
 }
 

@@ -17,6 +17,9 @@ pub struct Identity {
     pub member: Member,
     /// How often the disk was booted.
     pub boot: u32,
+    /// Drawn at random when the process starts. The boot count is on the disk: one that was set
+    /// back to an image counts from there, and gives a number to two processes.
+    pub life: u64,
     /// How many shards it was set up for.
     pub shards: u16,
     /// The cluster it belongs to; 0 before genesis.

@@ -88,8 +88,9 @@ struct Peer {
 /// What was seen of a member's log.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    boot: u32,
-    in_boot: Lsn,
+    /// Of the process that was connected last.
+    life: u64,
+    in_life: Lsn,
     before: Lsn,
 }
 
@@ -204,12 +205,14 @@ impl Membership {
 
     fn up(&mut self, now: Millis, peer: Identity, seen: Lsn, out: &mut Vec<Effect>) {
         let known = self.seen.entry(peer.member.id).or_default();
-        known.in_boot = known.in_boot.max(seen);
-        if known.boot < peer.boot {
-            let before = known.before.max(known.in_boot);
+        known.in_life = known.in_life.max(seen);
+        if known.life != peer.life {
+            // Whatever its disk says of its boots: what was seen of another process of this
+            // member, this one must have found on its disk.
+            let before = known.before.max(known.in_life);
             *known = Seen {
-                boot: peer.boot,
-                in_boot: Lsn(0),
+                life: peer.life,
+                in_life: Lsn(0),
                 before,
             };
         }

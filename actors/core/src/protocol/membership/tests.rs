@@ -11,6 +11,7 @@ fn identity(n: u64) -> Identity {
             zone: None,
         },
         boot: 1,
+        life: 100 + n,
         shards: 4,
         cluster_id: 0,
         config_version: 0,
@@ -126,9 +127,10 @@ fn a_rolled_back_disk_is_told_by_its_peers() {
     let config = first_config("demo", 4, vec![identity(1).member, identity(2).member]);
     let cluster_id = config.cluster_id;
     let stored = Some((config, true));
-    for (boot_lsn, lost) in [(11, false), (10, true)] {
+    // A disk that was set back to an image of an earlier boot counts its boots from there.
+    for (boot_lsn, boot, lost) in [(11, 2, false), (10, 2, true), (10, 1, true)] {
         let mut out = Vec::new();
-        // The witness hears member 1 up to 11 in its first boot, then meets it in its second.
+        // The witness hears member 1 up to 11 in one process, then meets it in another.
         let mut witness = Membership::new(identity(2), None, Lsn(0), stored.clone());
         let peer = Identity {
             cluster_id,
@@ -144,7 +146,8 @@ fn a_rolled_back_disk_is_told_by_its_peers() {
         );
         witness.step(Millis(0), Event::Down(MemberId(1)), &mut out);
         out.clear();
-        let peer = Identity { boot: 2, ..peer };
+        let life = peer.life + 1;
+        let peer = Identity { boot, life, ..peer };
         witness.step(
             Millis(0),
             Event::Up {
@@ -172,6 +175,22 @@ fn a_rolled_back_disk_is_told_by_its_peers() {
         let witnessed = out.contains(&Effect::Witnessed(MemberId(2)));
         assert_eq!((fatal, witnessed), (lost, !lost), "{out:?}");
     }
+}
+
+#[test]
+fn a_process_that_connects_again_is_not_told_of_itself() {
+    let mut witness = Membership::new(identity(2), None, Lsn(0), None);
+    let mut out = Vec::new();
+    for seen in [0, 11, 12] {
+        let (peer, seen) = (identity(1), Lsn(seen));
+        witness.step(Millis(0), Event::Up { peer, seen }, &mut out);
+        witness.step(Millis(0), Event::Down(MemberId(1)), &mut out);
+    }
+    let told = out.iter().filter_map(|effect| match effect {
+        Effect::Send(_, message) => Some(message.seen_of_you),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [Lsn(0); 3]);
 }
 
 #[test]
