@@ -21,8 +21,8 @@ pub fn linearizable(history: &[Operation]) -> Result<()> {
     };
     let history = without_strangers(history, &writers);
     let first_seen = first_seen(&history);
-    // What nobody saw may take effect at any time, or never.
-    let effective_us = |id: WriteId| Some(first_seen.get(&id).copied().unwrap_or(u64::MAX));
+    // What nobody saw may take effect at any time after it was asked for, or never.
+    let effective_us = |id: WriteId| Some((0, first_seen.get(&id).copied().unwrap_or(u64::MAX)));
     let context = Context {
         writer: &writer,
         effective_us: &effective_us,
