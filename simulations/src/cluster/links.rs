@@ -68,11 +68,10 @@ impl State {
             None => {}
             // A process is gone; its successor greets, and the other end lets the old link go.
             Some(link) if link.lives != lives => self.take_down(low, high, link),
-            Some(link) if clear => {
-                if link.silent_since_us.is_some() {
-                    self.set_silent(low, high, None);
-                }
+            Some(link) if clear && link.silent_since_us.is_some() => {
+                self.set_silent(low, high, None);
             }
+            Some(_) if clear => {}
             Some(link) => match link.silent_since_us {
                 None => self.set_silent(low, high, Some(now_us)),
                 Some(since_us) if now_us >= since_us + SILENCE_US => {

@@ -182,14 +182,15 @@ impl State {
     fn apply(&mut self, number: usize, fault: &Fault) {
         let now_us = self.now_us();
         match fault {
-            Fault::Pause { node, for_ms } => {
-                if self.node(*node).up && self.paused_until_us(*node).is_none() {
-                    let until_us = now_us + for_ms * 1000;
-                    self.node_mut(*node).paused = Some((now_us, until_us));
-                    self.counters.pauses += 1;
-                    self.span("paused", *node, for_ms * 1000);
-                }
+            Fault::Pause { node, for_ms }
+                if self.node(*node).up && self.paused_until_us(*node).is_none() =>
+            {
+                let until_us = now_us + for_ms * 1000;
+                self.node_mut(*node).paused = Some((now_us, until_us));
+                self.counters.pauses += 1;
+                self.span("paused", *node, for_ms * 1000);
             }
+            Fault::Pause { .. } => {}
             Fault::Clock { node, ahead_ms } => {
                 let ahead_ms = ahead_ms % (2 * self.profile.skew_ms + 1);
                 self.node_mut(*node).ahead_ms = ahead_ms;

@@ -139,8 +139,10 @@ pub(crate) fn one(setup: &Setup, result: &SeedResult) {
     for planned in &setup.faults {
         println!("  {:>7} ms  {:?}", planned.at_ms, planned.fault);
     }
-    let mut total = Total::default();
-    total.wall = Duration::from_millis(result.wall_ms);
+    let mut total = Total {
+        wall: Duration::from_millis(result.wall_ms),
+        ..Total::default()
+    };
     total.add(result.clone());
     println!("{}", table(&total));
 }
