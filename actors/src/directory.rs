@@ -67,6 +67,8 @@ pub struct ShardReport {
     pub unindexed: u64,
     /// Whether purges no longer wait for the index, which stands still.
     pub index_stalled: bool,
+    /// Damaged records that are not rebuilt yet.
+    pub damaged: u64,
 }
 
 impl std::fmt::Debug for Directory {

@@ -82,6 +82,8 @@ impl Summary {
             (&mut sum.scans, one.scans),
             (&mut sum.conflicts, one.conflicts),
             (&mut sum.fed, one.fed),
+            (&mut sum.rotten, one.rotten),
+            (&mut sum.rebuilt, one.rebuilt),
         ] {
             *sum += one;
         }
@@ -129,13 +131,15 @@ impl std::fmt::Display for Summary {
             scans,
             conflicts,
             fed,
+            rotten,
+            rebuilt,
         } = self.counters;
         write!(
             f,
             "{} seeds, {} failed: {operations} operations ({unknown} unknown, {conflicts} conflicts, \
              {scans} scans), {delivered} messages, {lost} lost, {copies} copies, {crashes} crashes, \
              {respawns} respawns, {partitions} partitions, {pauses} pauses, {purges} purges, \
-             {fetched} records fetched, {fed} fed to the index; {} events in {} virtual seconds",
+             {fetched} records fetched, {fed} fed to the index, {rotten} damaged, {rebuilt} rebuilt; {} events in {} virtual seconds",
             self.seeds,
             self.failed.len(),
             self.events,

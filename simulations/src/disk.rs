@@ -170,7 +170,8 @@ impl Disk {
         }
     }
 
-    /// Changes one bit of a durable value, as no honest disk does; false if there is no such key.
+    /// Changes a byte of a durable value, as no honest disk does; false if there is no such key. Done
+    /// again, it changes it further.
     pub fn rot(&mut self, keyspace: Keyspace, key: &Bytes) -> bool {
         let Some(value) = self
             .durable
@@ -181,7 +182,7 @@ impl Disk {
         };
         let mut bytes = value.to_vec();
         if let Some(last) = bytes.last_mut() {
-            *last ^= 1;
+            *last = last.wrapping_add(1);
         }
         *value = bytes.into();
         true
@@ -259,7 +260,7 @@ mod tests {
         disk.finish_sync();
         let image = disk.clone();
         assert!(disk.rot(Keyspace::Records, &"a".into()));
-        assert_eq!(all(0, &disk), [("a".into(), "0".into())]);
+        assert_eq!(all(0, &disk), [("a".into(), "2".into())]);
         assert_eq!(all(0, &image), [("a".into(), "1".into())]);
     }
 

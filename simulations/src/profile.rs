@@ -111,6 +111,8 @@ pub struct Profile {
     pub pause_every_ms: u64,
     /// Mean time between jumps of a node's clock.
     pub jump_every_ms: u64,
+    /// Mean time between damages to a record on one of the disks.
+    pub rot_every_ms: u64,
     /// Clocks are within this of true time, either way.
     pub skew_ms: u64,
     /// Bytes of records that an acceptor keeps in memory.
@@ -173,6 +175,7 @@ impl Profile {
             ttl_ms: pick(random, &[100, 2_000]),
             index_survives: random.chance(500),
             index_commit_ms: pick(random, &[1, 400, 4_000]),
+            rot_every_ms: pick(random, &[0, 0, 3_000, 300]),
         }
     }
 }

@@ -60,6 +60,12 @@ pub const KEY_QUEUE_MAX: usize = 48;
 pub const PROPOSER_CACHE_BYTES: usize = 2 * 1024 * 1024;
 /// Bytes of records that one shard keeps in memory unless configured otherwise.
 pub const RECORD_CACHE_BYTES_DEFAULT: usize = 8 * 1024 * 1024;
+/// Most damaged records of a shard that are remembered until they are rebuilt.
+pub const DAMAGED_RECORDS_MAX: usize = 1024;
+/// Records of a shard that are checked for damage at a time.
+pub const SCRUB_RECORDS: usize = 128;
+/// How often so many records of a shard are checked, in milliseconds.
+pub const SCRUB_EVERY_MS_DEFAULT: u64 = 30_000;
 /// Most requests that wait in one shard behind loads or appends.
 pub const SHARD_WAITING_MAX: usize = 16 * 1024;
 

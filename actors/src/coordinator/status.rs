@@ -28,6 +28,7 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
     let reports = directory.shard_reports();
     let purged = reports.iter().map(|(_, report)| report.purged).sum();
     let unindexed = reports.iter().map(|(_, report)| report.unindexed).sum();
+    let damaged = reports.iter().map(|(_, report)| report.damaged).sum();
     let stalled = reports.iter().filter(|(_, report)| report.index_stalled);
     let stalled = stalled.count() as u64;
     NodeStatus {
@@ -51,6 +52,7 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
             ("tombstones_purged".into(), purged),
             ("changes_not_indexed".into(), unindexed),
             ("shards_with_stalled_index".into(), stalled),
+            ("damaged_records".into(), damaged),
         ],
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engram_core::protocol::register::acceptor::Abstention;
 use engram_core::protocol::register::proposer::{
     Effect, Event, Operation, Options, Origin, Proposer,
 };
@@ -34,6 +35,9 @@ pub enum ReplicatorMessage {
     Settle(RecordKey),
     /// From the local shard: purge this tombstone. If lost, the shard asks again.
     Purge(RecordKey),
+    /// From the local shard: settle this key, whose record it cannot read, with the others. If lost,
+    /// the shard asks again.
+    Rebuild(RecordKey, Abstention),
     /// From gossip.
     PeerUp(MemberId),
     /// From gossip.
@@ -123,6 +127,7 @@ impl Actor for Replicator {
             ReplicatorMessage::Reply(reply) => Event::Reply(reply),
             ReplicatorMessage::Settle(key) => Event::Settle(key),
             ReplicatorMessage::Purge(key) => Event::Purge(key),
+            ReplicatorMessage::Rebuild(key, abstention) => Event::Rebuild(key, abstention),
             ReplicatorMessage::PeerUp(peer) => Event::PeerUp(peer),
             ReplicatorMessage::PeerDown(peer) => Event::PeerDown(peer),
             ReplicatorMessage::HighestSeen(n) => Event::HighestSeen(n),
@@ -172,6 +177,20 @@ impl ReplicatorState {
                         to,
                         ClientResponse { time, result },
                     );
+                }
+                Effect::Rebuilt {
+                    key,
+                    abstention,
+                    ballot,
+                    register,
+                } => {
+                    // A shard that is being respawned finds the damage again.
+                    let _ = self.shard.cast(ShardMessage::Rebuilt {
+                        key,
+                        abstention,
+                        ballot,
+                        register,
+                    });
                 }
                 // Answers to its own scans stay within the proposer.
                 Effect::Answer { .. } => {}

@@ -4,15 +4,15 @@
 //! acceptor's memory is then ahead of the disk, so the supervisor starts a new one that reads what
 //! is really there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use engram_core::protocol::register::acceptor::{
-    Acceptor, Effect, Event, FeedPage, Options, TICK_MS,
+    Abstention, Acceptor, Effect, Event, FeedPage, Options, TICK_MS,
 };
 use engram_core::storage::{Keyspace, RangeQuery, WriteBatch};
-use engram_core::types::{IoId, Lseq, MemberId, ShardId};
+use engram_core::types::{Ballot, IoId, Lseq, MemberId, RecordKey, Register, ShardId};
 use engram_core::wire::Frame;
 use engram_core::wire::register::{RegisterReply, RegisterRequest, ReplyBody, RequestBody};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -21,6 +21,12 @@ use tracing::{error, info, warn};
 use crate::directory::Directory;
 use crate::env::{Env, ReadOutcome, ReadQuery, StoreError};
 use crate::replicator::ReplicatorMessage;
+
+/// How long reads and appends wait that storage had no room for, in milliseconds.
+const STORAGE_AGAIN_MS: u64 = 10;
+/// Most waiting appends that a shard hands on at a time: what all shards may hand on together fits
+/// into the room that storage keeps for what is on its way.
+const APPENDS_AT_ONCE: usize = 64;
 
 /// Called with a page of learned changes.
 pub type FeedDone = Box<dyn FnOnce(FeedPage) + Send>;
@@ -36,6 +42,12 @@ pub enum ShardMessage {
     Appended(IoId, Result<(), StoreError>),
     /// From storage: a read is done, or has failed.
     Read(IoId, Result<ReadOutcome, StoreError>),
+    /// From storage: too many reads wait there; this one is asked again shortly.
+    ReadRefused(IoId, ReadQuery),
+    /// From this actor's timer: ask again.
+    ReadAgain(IoId, ReadQuery),
+    /// From this actor's timer: hand on what waits for room in storage.
+    AppendAgain,
     /// From the index partition; answered through the callback.
     Feed {
         /// The last position already indexed.
@@ -44,6 +56,18 @@ pub enum ShardMessage {
         limit: usize,
         /// Called with the page.
         done: FeedDone,
+    },
+    /// From the local replicator: what the other replicas hold in the place of a damaged record. If
+    /// lost, it is asked for again.
+    Rebuilt {
+        /// Which key.
+        key: RecordKey,
+        /// As asked.
+        abstention: Abstention,
+        /// The ballot at which they hold it.
+        ballot: Ballot,
+        /// What they hold.
+        register: Arc<Register>,
     },
     /// From gossip: a peer is reachable again.
     PeerUp(MemberId),
@@ -85,6 +109,9 @@ pub struct ShardState {
     index_stalled: bool,
     feeds: BTreeMap<u64, FeedDone>,
     next_feed: u64,
+    /// Appends for which storage had no room, in order. Bounded by what one page of catch-up
+    /// installs: requests are refused meanwhile.
+    waiting: VecDeque<(IoId, WriteBatch)>,
     effects: Vec<Effect>,
 }
 
@@ -115,6 +142,7 @@ impl Actor for Shard {
             index_stalled: false,
             feeds: BTreeMap::new(),
             next_feed: 0,
+            waiting: VecDeque::new(),
             effects: Vec::new(),
         };
         state.report();
@@ -148,8 +176,25 @@ impl Actor for Shard {
             ShardMessage::Read(io, Ok(ReadOutcome::Page(page))) => {
                 state.step(&myself, Event::Ranged(io, page))
             }
+            ShardMessage::Read(io, Err(StoreError::Corrupt(reason))) => {
+                warn!(shard = %state.shard, %reason, "damaged data on disk");
+                state.step(&myself, Event::Unreadable(io))
+            }
             ShardMessage::Read(_, Err(error)) => {
                 Err(format!("shard {}: a read failed: {error}", state.shard).into())
+            }
+            ShardMessage::ReadRefused(io, query) => {
+                let wait = Duration::from_millis(STORAGE_AGAIN_MS);
+                myself.send_after(wait, move || ShardMessage::ReadAgain(io, query));
+                Ok(())
+            }
+            ShardMessage::ReadAgain(io, query) => {
+                state.read(&myself, io, query);
+                Ok(())
+            }
+            ShardMessage::AppendAgain => {
+                state.append_waiting(&myself);
+                Ok(())
             }
             ShardMessage::Feed { after, limit, done } => {
                 let token = state.next_feed;
@@ -163,6 +208,20 @@ impl Actor for Shard {
                         limit,
                     },
                 )
+            }
+            ShardMessage::Rebuilt {
+                key,
+                abstention,
+                ballot,
+                register,
+            } => {
+                let event = Event::Rebuilt {
+                    key,
+                    abstention,
+                    ballot,
+                    register,
+                };
+                state.step(&myself, event)
             }
             ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
             ShardMessage::PeerProgress(peer, next) => {
@@ -196,11 +255,17 @@ impl ShardState {
         let mut effects = std::mem::take(&mut self.effects);
         self.acceptor
             .step(self.env.clock.now(), event, &mut effects);
+        let mut outcome = Ok(());
         for effect in effects.drain(..) {
-            self.run(myself, effect);
+            if matches!(effect, Effect::Broken(_)) {
+                let shard = self.shard;
+                outcome = Err(format!("shard {shard}: its data on disk is damaged").into());
+            } else {
+                self.run(myself, effect);
+            }
         }
         self.effects = effects;
-        Ok(())
+        outcome
     }
 
     fn run(&mut self, myself: &ActorRef<ShardMessage>, effect: Effect) {
@@ -234,10 +299,51 @@ impl ShardState {
                 let shard = self.shard;
                 error!(%shard, key = ?key.key, %reason, "abstaining from a damaged record");
             }
+            Effect::Rebuild(key, abstention) => {
+                self.tell_replicator(ReplicatorMessage::Rebuild(key, abstention));
+            }
+            // It ends this life; see `step`.
+            Effect::Broken(_) => {}
+            Effect::Whole(key) => {
+                let shard = self.shard;
+                warn!(%shard, key = ?key.key, "rebuilt a damaged record from the other replicas");
+            }
         }
     }
 
-    fn append(&self, myself: &ActorRef<ShardMessage>, io: IoId, batch: WriteBatch) {
+    /// Hands a batch to storage. A life's first, empty one is a barrier and never waits.
+    fn append(&mut self, myself: &ActorRef<ShardMessage>, io: IoId, batch: WriteBatch) {
+        let admitted = batch.is_empty() || self.env.store.admits_writes();
+        if admitted && self.waiting.is_empty() {
+            return self.append_now(myself, io, batch);
+        }
+        self.waiting.push_back((io, batch));
+        if self.waiting.len() == 1 {
+            self.append_later(myself);
+        }
+    }
+
+    fn append_later(&self, myself: &ActorRef<ShardMessage>) {
+        let wait = Duration::from_millis(STORAGE_AGAIN_MS);
+        myself.send_after(wait, || ShardMessage::AppendAgain);
+    }
+
+    fn append_waiting(&mut self, myself: &ActorRef<ShardMessage>) {
+        for _ in 0..APPENDS_AT_ONCE {
+            if !self.env.store.admits_writes() {
+                break;
+            }
+            let Some((io, batch)) = self.waiting.pop_front() else {
+                return;
+            };
+            self.append_now(myself, io, batch);
+        }
+        if !self.waiting.is_empty() {
+            self.append_later(myself);
+        }
+    }
+
+    fn append_now(&self, myself: &ActorRef<ShardMessage>, io: IoId, batch: WriteBatch) {
         let to = myself.clone();
         let done = move |result: Result<_, StoreError>| {
             // A life that has ended needs no answer.
@@ -259,8 +365,12 @@ impl ShardState {
             }
         ));
         let to = myself.clone();
+        let again = query.clone();
         let done = move |result| {
-            let _ = to.cast(ShardMessage::Read(io, result));
+            let _ = to.cast(match result {
+                Err(StoreError::Overloaded { .. }) => ShardMessage::ReadRefused(io, again),
+                result => ShardMessage::Read(io, result),
+            });
         };
         self.env.store.read(query, Box::new(done));
     }
@@ -322,6 +432,7 @@ impl ShardState {
             report.purged = status.purged;
             report.unindexed = status.unindexed;
             report.index_stalled = status.index_stalled;
+            report.damaged = status.damaged;
             report.next_lseq = next_lseq;
             report.seen = seen;
         });

@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use engram_core::storage::Keyspace;
+
 use super::{Happening, World};
+
+/// The node whose disk rots.
+const ROTTING: usize = 0;
 
 /// A kind of fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,6 +22,9 @@ pub(super) enum Fault {
     Pause,
     /// A node's clock is set.
     Jump,
+    /// A byte of a record changes on a disk, always the same one: two damaged copies of one key are
+    /// a lost majority.
+    Rot,
 }
 
 impl World {
@@ -27,6 +35,7 @@ impl World {
             Fault::Partition,
             Fault::Pause,
             Fault::Jump,
+            Fault::Rot,
         ] {
             self.schedule(fault);
         }
@@ -40,6 +49,8 @@ impl World {
             Fault::Partition => profile.partition_every_ms,
             Fault::Pause => profile.pause_every_ms,
             Fault::Jump => profile.jump_every_ms,
+            Fault::Rot if profile.replicas < 3 => 0,
+            Fault::Rot => profile.rot_every_ms,
         };
         if every_ms > 0 {
             let delay_us = self.random.below(2 * every_ms * 1000);
@@ -66,6 +77,7 @@ impl World {
             Fault::Respawn => {}
             Fault::Partition => self.partition(node),
             Fault::Pause => self.pause(node),
+            Fault::Rot => self.rot(),
             Fault::Jump => {
                 self.set_skew(node);
                 let until_us = self.now_us + 4_000 * (self.profile.skew_ms + 1_000);
@@ -131,6 +143,23 @@ impl World {
         self.excuse(node, until_us + 1_000_000);
         self.trace
             .note(self.now_us, format_args!("pause {node} until {until_us}"));
+    }
+
+    fn rot(&mut self) {
+        let disk = &mut self.node_mut(ROTTING).disk;
+        let records: Vec<_> = disk.durable(Keyspace::Records).collect();
+        let count = records.len() as u64;
+        let keys: Vec<_> = records.into_iter().map(|(key, _)| key.clone()).collect();
+        if count == 0 {
+            return;
+        }
+        let at = usize::try_from(self.random.below(count)).unwrap_or(0);
+        if let Some(key) = keys.get(at)
+            && self.node_mut(ROTTING).disk.rot(Keyspace::Records, key)
+        {
+            self.counters.rotten += 1;
+            self.trace.note(self.now_us, format_args!("rot of {key:?}"));
+        }
     }
 
     fn excuse(&mut self, node: usize, until_us: u64) {

@@ -127,7 +127,20 @@ impl World {
             }
             AcceptorEffect::Serving => self.trace.note(self.now_us, format_args!("{node} serves")),
             AcceptorEffect::Corrupt(key, error) => {
-                self.violate(Property::Monotone, format!("{key:?} on {node}: {error}"));
+                self.trace
+                    .note(self.now_us, format_args!("{node} {key:?}: {error}"));
+            }
+            AcceptorEffect::Rebuild(key, abstention) => {
+                let event = proposer::Event::Rebuild(key, abstention);
+                self.soon(node, LocalEvent::Proposer(event));
+            }
+            AcceptorEffect::Broken(io) => {
+                self.violate(Property::Answered, format!("{node} cannot read {io:?}"));
+            }
+            AcceptorEffect::Whole(key) => {
+                self.counters.rebuilt += 1;
+                self.trace
+                    .note(self.now_us, format_args!("{node} rebuilt {key:?}"));
             }
         }
     }
@@ -189,6 +202,20 @@ impl World {
                 if let Origin::Local(ask) = origin {
                     self.answer_leaves(node, ask, time, result);
                 }
+            }
+            ProposerEffect::Rebuilt {
+                key,
+                abstention,
+                ballot,
+                register,
+            } => {
+                let event = acceptor::Event::Rebuilt {
+                    key,
+                    abstention,
+                    ballot,
+                    register,
+                };
+                self.soon(node, LocalEvent::Acceptor(event));
             }
             ProposerEffect::SetTimer(at) => self.set_timer(node, at),
         }

@@ -69,6 +69,10 @@ pub struct Counters {
     pub conflicts: u64,
     /// Entries that the index was fed.
     pub fed: u64,
+    /// Records that were damaged on a disk.
+    pub rotten: u64,
+    /// Damaged records that were rebuilt.
+    pub rebuilt: u64,
 }
 
 /// Something that is going to happen.

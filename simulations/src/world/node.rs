@@ -18,6 +18,9 @@ use crate::profile::Planted;
 /// How often a node notices which peers are reachable, in microseconds.
 const GOSSIP_US: u64 = 200_000;
 
+/// How often records are checked for damage, in milliseconds.
+const SCRUB_EVERY_MS: u64 = 3_000;
+
 /// A node and what it runs.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -129,6 +132,7 @@ impl World {
                 members: members.clone(),
                 cache_bytes,
                 purge_after_ms,
+                scrub_every_ms: SCRUB_EVERY_MS,
                 indexed: true,
                 ..acceptor::Options::new(SHARD, it.member, it.incarnation)
             }),

@@ -130,6 +130,8 @@ pub struct ShardMeta {
     pub learned_below: Lseq,
     /// How far this replica has followed each peer's change log.
     pub seen: Vec<(MemberId, Lseq)>,
+    /// Every ballot that this replica promised or accepted for any key has a lower number.
+    pub promised_below: u64,
 }
 
 /// A configuration as adopted by a node.
@@ -227,6 +229,7 @@ mod tests {
             next_lseq: Lseq(4),
             learned_below: Lseq(3),
             seen: vec![(MemberId(6), Lseq(5))],
+            promised_below: 9,
         };
         let bytes = [
             hex(&seal(&record())),
@@ -244,7 +247,7 @@ mod tests {
         "0576616c75650102657501fc40e20100050107fb020103040b0c0d014d"
     );
     const GOLDEN_CHANGE: &str = "4301ba420576c7055ce402016b08fb02010304";
-    const GOLDEN_META: &str = "5301e461ebb7113164d80102fb02010304030403010605";
+    const GOLDEN_META: &str = "5301f4159e53cf27a8820102fb0201030403040301060509";
 
     #[test]
     fn every_flipped_bit_is_noticed() {

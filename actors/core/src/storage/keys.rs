@@ -51,6 +51,20 @@ pub fn record_range(
     (from.into(), to)
 }
 
+/// The range of all record keys of one shard: from (inclusive), to (exclusive).
+pub fn shard_records(shard: ShardId) -> (Bytes, Bytes) {
+    let from = shard.0.to_be_bytes();
+    (Bytes::copy_from_slice(&from), successor(&from))
+}
+
+/// The first key after this one.
+pub fn after(key: &[u8]) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}
+
 /// Key of a change log entry: shard, position. Also of an entry of `Empties`.
 pub fn change(shard: ShardId, lseq: Lseq) -> Bytes {
     let mut bytes = Vec::with_capacity(10);

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS};
+use super::rebuild::Abstention;
+use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SCRUB_EVERY_MS_DEFAULT};
 use crate::storage::format::FormatError;
 use crate::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
-use crate::types::{Epoch, Incarnation, IoId, Lseq, MemberId, RecordKey, Register, ShardId};
+use crate::types::{
+    Ballot, Epoch, Incarnation, IoId, Lseq, MemberId, RecordKey, Register, ShardId,
+};
 use crate::wire::register::{RegisterReply, RegisterRequest};
 
 /// What an acceptor is told when it is made.
@@ -27,6 +30,8 @@ pub struct Options {
     pub cache_bytes: usize,
     /// How long a tombstone is kept before it may be purged, in milliseconds.
     pub purge_after_ms: u64,
+    /// How often a page of records is read to find damage, in milliseconds.
+    pub scrub_every_ms: u64,
     /// Whether an index follows the change log: then nothing is purged before [`Event::Indexed`]
     /// says that the index knows of the deletion.
     pub indexed: bool,
@@ -43,6 +48,7 @@ impl Options {
             members: vec![member],
             cache_bytes: RECORD_CACHE_BYTES_DEFAULT,
             purge_after_ms: 2 * RETRY_WINDOW_MS,
+            scrub_every_ms: SCRUB_EVERY_MS_DEFAULT,
             indexed: false,
         }
     }
@@ -63,6 +69,8 @@ pub enum Event {
     Loaded(IoId, Option<Bytes>),
     /// Answers [`Effect::Range`].
     Ranged(IoId, RangePage),
+    /// Answers [`Effect::Load`] or [`Effect::Range`]: what is on disk there is not what was written.
+    Unreadable(IoId),
     /// Answers [`Effect::Append`].
     Durable(IoId),
     /// The index partition asks for learned changes after a position.
@@ -77,6 +85,18 @@ pub enum Event {
     /// The index partition knows, durably, of every deletion up to this position. Said again after
     /// a respawn.
     Indexed(Lseq),
+    /// Answers [`Effect::Rebuild`]: in a round begun after it, a majority without this replica has
+    /// accepted a register.
+    Rebuilt {
+        /// Which key.
+        key: RecordKey,
+        /// As asked.
+        abstention: Abstention,
+        /// The round's ballot.
+        ballot: Ballot,
+        /// What was accepted.
+        register: Arc<Register>,
+    },
     /// A peer is reachable again.
     PeerUp(MemberId),
     /// A peer's change log is said to have reached this position.
@@ -114,8 +134,15 @@ pub enum Effect {
     Purge(RecordKey),
     /// The acceptor has begun to vote and serve.
     Serving,
-    /// A record cannot be read: a person must know.
+    /// A record cannot be read, and this replica abstains on its key: a person must know.
     Corrupt(RecordKey, FormatError),
+    /// Have this replica's proposer run a round on the key with the other replicas, and report
+    /// [`Event::Rebuilt`]. Asked again until then.
+    Rebuild(RecordKey, Abstention),
+    /// A damaged record has been rebuilt from the other replicas.
+    Whole(RecordKey),
+    /// Something cannot be read without which this life cannot go on.
+    Broken(IoId),
 }
 
 /// A learned change, for the index.
@@ -157,6 +184,8 @@ pub struct Status {
     pub unindexed: u64,
     /// Whether the index stands still for so long that purges no longer wait for it.
     pub index_stalled: bool,
+    /// Damaged records met in this life and not yet rebuilt.
+    pub damaged: u64,
     /// Bytes of records in memory.
     pub cache_bytes: u64,
 }

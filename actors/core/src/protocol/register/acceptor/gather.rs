@@ -191,7 +191,7 @@ impl Acceptor {
             Purpose::Feed { token, upto } => {
                 let page = FeedPage {
                     token,
-                    entries: feed_entries(gather),
+                    entries: feed_entries(gather, upto),
                     upto,
                 };
                 self.hold(Effect::Feed(page), after, out);
@@ -241,7 +241,7 @@ fn fetched(gather: Gather) -> Vec<(RecordKey, Fetched)> {
     records
 }
 
-fn feed_entries(gather: Gather) -> Vec<FeedEntry> {
+fn feed_entries(gather: Gather, upto: Lseq) -> Vec<FeedEntry> {
     gather
         .wanted
         .into_iter()
@@ -249,7 +249,7 @@ fn feed_entries(gather: Gather) -> Vec<FeedEntry> {
         .filter_map(|((key, accepted), record)| {
             // A record that changed since the page was read comes again later.
             record
-                .filter(|record| record.accepted == accepted)
+                .filter(|record| record.accepted == accepted && record.lseq <= upto)
                 .map(|record| FeedEntry {
                     lseq: record.lseq,
                     key,

@@ -3,13 +3,15 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
+
 use super::jobs::Job;
 use super::scan::RangeUse;
 use super::{Acceptor, Effect, TICK_MS};
 use crate::limits::PAGE_BYTES_MAX;
-use crate::storage::format::{ChangeEntry, open};
-use crate::storage::{Keyspace, RangePage, RangeQuery, keys};
-use crate::types::{Lseq, Millis};
+use crate::storage::format::{ChangeEntry, Record, open};
+use crate::storage::{Keyspace, RangePage, RangeQuery, WriteBatch, keys};
+use crate::types::{Lseq, Millis, RecordKey};
 
 /// How long a change may stay unlearned before this replica settles it, in milliseconds.
 const SETTLE_AFTER_MS: u64 = 1_000;
@@ -49,6 +51,8 @@ impl Acceptor {
         }
         self.catch_up_tick(now, out);
         self.settle_overdue(now, out);
+        self.rebuild_damaged(out);
+        self.scrub_tick(now, out);
         let ready = self.log.ready_below(self.meta.next_lseq);
         self.gone.watch(now, ready);
         self.housekeeping
@@ -100,12 +104,53 @@ impl Acceptor {
         }
     }
 
-    pub(super) fn expired_ranged(&mut self, page: &RangePage, out: &mut Vec<Effect>) {
+    pub(super) fn expired_ranged(&mut self, now: Millis, page: &RangePage, out: &mut Vec<Effect>) {
         for (key, _) in &page.entries {
-            if let Some((_, _, key)) = keys::parse_expiry(key) {
-                out.push(Effect::Settle(key));
+            if let Some((_, at, key)) = keys::parse_expiry(key) {
+                self.submit(now, key, Job::Expire { at }, out);
             }
         }
+    }
+
+    /// Has a value that has ended turned into a tombstone. An entry that belongs to no record, such
+    /// as a damaged one leaves behind, is removed.
+    pub(super) fn expire(
+        &mut self,
+        key: &RecordKey,
+        record: Option<&Record>,
+        at: Millis,
+        out: &mut Vec<Effect>,
+    ) {
+        if record.is_some_and(|record| record.register.expires_at == Some(at)) {
+            out.push(Effect::Settle(key.clone()));
+        } else {
+            let entry = keys::expiry(self.options.shard, at, key);
+            self.remove_stale(Keyspace::Expiry, entry, out);
+        }
+    }
+
+    /// Has a tombstone purged. An entry that belongs to no record is removed.
+    pub(super) fn purge_if_empty(
+        &mut self,
+        key: &RecordKey,
+        record: Option<&Record>,
+        lseq: Lseq,
+        out: &mut Vec<Effect>,
+    ) {
+        match record.filter(|record| record.lseq == lseq && record.register.value.is_none()) {
+            Some(record) if self.gone.knows(key, record) => out.push(Effect::Purge(key.clone())),
+            Some(_) => {}
+            None => {
+                let entry = keys::change(self.options.shard, lseq);
+                self.remove_stale(Keyspace::Empties, entry, out);
+            }
+        }
+    }
+
+    fn remove_stale(&mut self, keyspace: Keyspace, entry: Bytes, out: &mut Vec<Effect>) {
+        let mut batch = WriteBatch::default();
+        batch.remove(keyspace, entry);
+        self.append(batch, out);
     }
 
     pub(super) fn empties_ranged(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::cache::Slot;
 use super::log::Position;
+use super::rebuild::Abstention;
 use super::{Acceptor, Effect};
 use crate::storage::format::Record;
 use crate::types::{Ballot, IoId, Lseq, MemberId, Millis, RecordKey, Register};
@@ -44,9 +45,21 @@ pub(super) enum Job {
         record: Record,
         from: MemberId,
     },
+    /// Asks the proposer to make a tombstone of the value if it ends at this time.
+    Expire {
+        at: Millis,
+    },
     /// Asks the proposer to purge the key if it is still empty at this position.
     PurgeIfEmpty {
         lseq: Lseq,
+    },
+    /// Makes sure that the record can be read, of which the disk showed a damaged copy.
+    Verify,
+    /// Puts what the other replicas hold in the place of a damaged record.
+    Rebuild {
+        abstention: Abstention,
+        ballot: Ballot,
+        register: Arc<Register>,
     },
 }
 
@@ -59,7 +72,7 @@ impl Acceptor {
         let record = match slot {
             Slot::Present(record) => Some(record.clone()),
             Slot::Absent => None,
-            Slot::Corrupt => return self.abstain(key, &job, out),
+            Slot::Corrupt => return self.run_without(now, key, job, out),
         };
         match job {
             Job::Read {
@@ -135,15 +148,11 @@ impl Acceptor {
             } => {
                 self.install(now, key, record.as_ref(), pulled, from, out);
             }
-            Job::PurgeIfEmpty { lseq } => {
-                if let Some(record) = record
-                    && record.lseq == lseq
-                    && record.register.value.is_none()
-                    && self.gone.knows(key, &record)
-                {
-                    out.push(Effect::Purge(key.clone()));
-                }
-            }
+            Job::Expire { at } => self.expire(key, record.as_ref(), at, out),
+            Job::PurgeIfEmpty { lseq } => self.purge_if_empty(key, record.as_ref(), lseq, out),
+            Job::Verify => self.write_again(now, key, record, out),
+            // It was rebuilt before.
+            Job::Rebuild { .. } => {}
         }
     }
 
@@ -292,21 +301,6 @@ impl Acceptor {
         record.map_or(self.meta.floor, |record| {
             record.promise.max(record.accepted)
         })
-    }
-
-    /// A replica that cannot read its record must not vote on it, nor hold anybody up.
-    fn abstain(&mut self, key: &RecordKey, job: &Job, out: &mut Vec<Effect>) {
-        match job {
-            Job::Read { reply_to, .. }
-            | Job::Prepare { reply_to, .. }
-            | Job::Accept { reply_to, .. } => {
-                self.reply(*reply_to, ReplyBody::NotVoting, IoId(0), out);
-            }
-            Job::Gather { gather, index } => self.gather_without(*gather, *index, out),
-            Job::Install { from, .. } => self.installed(*from, IoId(0)),
-            Job::Learn { .. } => self.log.forget(key),
-            Job::Purge { .. } | Job::PurgeIfEmpty { .. } => {}
-        }
     }
 
     /// Notes that a ballot was chosen; loads the record only if it is not the expected one.

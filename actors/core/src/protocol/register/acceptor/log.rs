@@ -11,6 +11,8 @@ use crate::types::{Ballot, IoId, Lseq, Millis, RecordKey};
 
 /// So many positions of the change log are reserved at a time.
 const LSEQS_RESERVED: u64 = 256;
+/// The bound on ballot numbers is raised by so many at a time.
+const BALLOTS_RESERVED: u64 = 4096;
 
 #[derive(Debug)]
 struct Unlearned {
@@ -166,7 +168,11 @@ impl Acceptor {
             }
         }
         batch.put(Keyspace::Records, keys::record(shard, key), seal(&record));
-        if self.meta.next_lseq > self.reserved_below {
+        let promised = record.promise.n;
+        if promised >= self.meta.promised_below {
+            self.meta.promised_below = promised.saturating_add(BALLOTS_RESERVED);
+            self.put_meta(&mut batch);
+        } else if self.meta.next_lseq > self.reserved_below {
             self.put_meta(&mut batch);
         }
         let io = self.append(batch, out);

@@ -15,8 +15,10 @@ mod gone;
 mod housekeeping;
 mod jobs;
 mod log;
+mod rebuild;
 mod recovery;
 mod scan;
+mod scrub;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 pub use self::event::{Effect, Event, FeedEntry, FeedPage, Options, Status, TICK_MS};
+pub use self::rebuild::Abstention;
 
 use self::catch_up::CatchUp;
 use self::gather::Gather;
@@ -33,7 +36,9 @@ use self::gone::Gone;
 use self::housekeeping::Housekeeping;
 use self::jobs::Job;
 use self::log::ChangeLog;
+use self::rebuild::Damaged;
 use self::recovery::Stage;
+use self::scrub::Scrub;
 use self::tail::Tail;
 use super::cache::{RecordCache, Slot};
 use crate::limits::SHARD_WAITING_MAX;
@@ -64,6 +69,8 @@ pub struct Acceptor {
     catch_up: CatchUp,
     housekeeping: Housekeeping,
     gone: Gone,
+    damaged: Damaged,
+    scrub: Scrub,
     next_io: IoId,
     durable: IoId,
     next_request: RequestId,
@@ -100,6 +107,8 @@ impl Acceptor {
             gathers: BTreeMap::new(),
             next_gather: 0,
             housekeeping: Housekeeping::default(),
+            damaged: Damaged::default(),
+            scrub: Scrub::default(),
             next_io: IoId(1),
             durable: IoId(0),
             next_request: RequestId(1),
@@ -117,6 +126,7 @@ impl Acceptor {
             Event::Reply(reply) => self.catch_up_reply(now, reply, out),
             Event::Loaded(io, bytes) => self.loaded(now, io, bytes, out),
             Event::Ranged(io, page) => self.ranged(now, io, page, out),
+            Event::Unreadable(io) => self.unreadable(now, io, out),
             Event::Durable(io) => self.became_durable(io, out),
             Event::Feed {
                 token,
@@ -124,6 +134,19 @@ impl Acceptor {
                 limit,
             } => self.feed(now, token, after, limit, out),
             Event::Indexed(upto) => self.gone.indexed(upto),
+            Event::Rebuilt {
+                key,
+                abstention,
+                ballot,
+                register,
+            } => {
+                let job = Job::Rebuild {
+                    abstention,
+                    ballot,
+                    register,
+                };
+                self.submit(now, key, job, out);
+            }
             Event::PeerUp(peer) => self.peer_up(now, peer, out),
             Event::PeerProgress(peer, next) => self.catch_up.progress(peer, next),
             Event::Tick { rank } => self.tick(now, rank, out),
@@ -141,6 +164,7 @@ impl Acceptor {
             purged: self.purged,
             unindexed: self.gone.behind(self.log.ready_below(self.meta.next_lseq)),
             index_stalled: self.gone.is_stalled(),
+            damaged: self.damaged.len(),
             cache_bytes: self.cache.weight() as u64,
         }
     }
@@ -280,11 +304,17 @@ impl Acceptor {
             None => Slot::Absent,
             Some(Ok(record)) => Slot::Present(record),
             Some(Err(error)) => {
-                out.push(Effect::Corrupt(key.clone(), error));
+                self.found_damaged(&key, error, out);
                 Slot::Corrupt
             }
         };
+        self.found(now, key, slot, out);
+    }
+
+    /// A record is in memory now: the jobs that waited for it are run.
+    fn found(&mut self, now: Millis, key: RecordKey, slot: Slot, out: &mut Vec<Effect>) {
         self.cache.insert(key.clone(), slot, IoId(0), self.durable);
+        self.found_after_all(now, &key, out);
         let jobs = self.loading.remove(&key).unwrap_or_default();
         self.waiting -= jobs.len();
         for job in jobs {

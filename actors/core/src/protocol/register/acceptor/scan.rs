@@ -39,6 +39,8 @@ pub(super) enum RangeUse {
     Expired,
     /// Tombstones to be purged, up to this position.
     Empties { below: Lseq },
+    /// Records to be checked for damage.
+    Scrub,
 }
 
 impl Acceptor {
@@ -75,7 +77,8 @@ impl Acceptor {
                 let page = ChangesPage::from_disk(&page, after);
                 self.feed_page(now, token, below, page, out);
             }
-            Some(RangeUse::Expired) => self.expired_ranged(&page, out),
+            Some(RangeUse::Expired) => self.expired_ranged(now, &page, out),
+            Some(RangeUse::Scrub) => self.scrubbed(now, &page, out),
             Some(RangeUse::Empties { below }) => self.empties_ranged(now, below, &page, out),
         }
     }

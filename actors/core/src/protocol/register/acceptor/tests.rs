@@ -2,6 +2,7 @@
 
 mod bounds;
 mod catch_up;
+mod damage;
 mod learning;
 mod purging;
 mod recovery;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::super::acceptor::Abstention;
 use super::rounds::Round;
 use super::{Effect, Origin, Proposer};
 use crate::limits::KEY_QUEUE_MAX;
@@ -38,6 +39,15 @@ pub(super) enum JobKind {
     Settle,
     /// Make all replicas forget a tombstone.
     Purge,
+    /// Have the other replicas accept what is chosen, in a whole round of its own.
+    Rebuild(Abstention),
+}
+
+impl JobKind {
+    /// Whether its round must begin with `Prepare`, whatever was reserved before.
+    fn prepares(&self) -> bool {
+        matches!(self, JobKind::Purge | JobKind::Rebuild(_))
+    }
 }
 
 impl Job {
@@ -48,6 +58,14 @@ impl Job {
             kind,
             since: RequestId(0),
             uncertain: false,
+        }
+    }
+
+    /// Whose abstention it ends, if it rebuilds a damaged record.
+    pub(super) fn rebuilds(&self) -> Option<Abstention> {
+        match self.kind {
+            JobKind::Rebuild(abstention) => Some(abstention),
+            _ => None,
         }
     }
 
@@ -95,6 +113,11 @@ impl KeyState {
             .iter()
             .map(|job| job.deadline)
             .fold(phase, Millis::min)
+    }
+
+    fn is_rebuilding(&self) -> bool {
+        let waits = self.queue.iter().any(|job| job.rebuilds().is_some());
+        waits || matches!(&self.phase, Phase::Running(round) if round.rebuilds().is_some())
     }
 
     /// Remembers a register, if it is the newest yet.
@@ -146,6 +169,22 @@ impl Proposer {
         }
     }
 
+    /// Queues a rebuild, unless one waits or is under way. It may come behind other jobs, or a busy
+    /// key would stay damaged.
+    pub(super) fn rebuild(
+        &mut self,
+        now: Millis,
+        key: RecordKey,
+        abstention: Abstention,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.keys.get(&key).is_some_and(KeyState::is_rebuilding) {
+            let kind = JobKind::Rebuild(abstention);
+            let job = Job::new(None, now.plus(OWN_DEADLINE_MS), kind);
+            self.enqueue(now, key, job, out);
+        }
+    }
+
     /// Begins the next round of a key, if it has none and there is something to do.
     pub(super) fn begin(&mut self, now: Millis, key: &RecordKey, out: &mut Vec<Effect>) {
         let Some(state) = self.keys.get_mut(key) else {
@@ -158,9 +197,9 @@ impl Proposer {
             self.keys.remove(key);
             return;
         };
-        let purge = job.kind == JobKind::Purge;
+        let prepares = job.kind.prepares();
         match self.take_ready(key) {
-            Some(ready) if !purge => self.propose_ready(now, key, ready, out),
+            Some(ready) if !prepares => self.propose_ready(now, key, ready, out),
             _ => self.prepare(now, key, out),
         }
     }

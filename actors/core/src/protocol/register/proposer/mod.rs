@@ -7,6 +7,7 @@
 //! | put, right after a round of this proposer | `Accept` | a majority accepted |
 //! | put | `Prepare`, `Accept` | a majority accepted |
 //! | failed compare | `Prepare`, and `Accept` unless the promises agree | a majority holds it |
+//! | rebuilding a damaged record | `Prepare`, `Accept` | a majority accepted, this replica abstaining |
 //!
 //! One queue per key: one round at a time. A get that is queued before the `Accept` of a round
 //! leaves is answered by that round. Operations that outlive their deadline are answered with
@@ -29,6 +30,7 @@ use lru::LruCache;
 use self::key_queue::{Job, JobKind, KeyState};
 use self::reads::ReadRound;
 use self::scans::ScanRound;
+use super::acceptor::Abstention;
 use crate::limits::{PROPOSER_CACHE_BYTES, REPLICATOR_OPERATIONS_MAX};
 use crate::protocol::random::Random;
 use crate::types::{
@@ -105,6 +107,8 @@ pub enum Event {
     Settle(RecordKey),
     /// This replica's acceptor wants a tombstone purged.
     Purge(RecordKey),
+    /// This replica's acceptor cannot read its record of a key, and abstains.
+    Rebuild(RecordKey, Abstention),
     /// A peer is reachable.
     PeerUp(MemberId),
     /// A peer is not reachable.
@@ -128,6 +132,18 @@ pub enum Effect {
         time: LogicalTime,
         /// What.
         result: Result<ClientReply, RequestError>,
+    },
+    /// Answers [`Event::Rebuild`], to this replica's acceptor: a majority has accepted a register, in a
+    /// round begun since.
+    Rebuilt {
+        /// Which key.
+        key: RecordKey,
+        /// As asked.
+        abstention: Abstention,
+        /// The round's ballot.
+        ballot: Ballot,
+        /// What was accepted.
+        register: Arc<Register>,
     },
     /// Report [`Event::Timer`] at this time. Only the earliest one asked for since the last
     /// [`Event::Timer`] counts.
@@ -217,6 +233,7 @@ impl Proposer {
             }
             Event::Reply(reply) => self.reply(now, reply, out),
             Event::Settle(key) => self.enqueue_own(now, key, JobKind::Settle, out),
+            Event::Rebuild(key, abstention) => self.rebuild(now, key, abstention, out),
             Event::Purge(key) => {
                 // A purge needs every replica; trying without one would only rewrite tombstones.
                 if self

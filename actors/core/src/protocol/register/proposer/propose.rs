@@ -163,7 +163,7 @@ fn evaluate(
         // It was asked for because this replica may have missed something: then only an `Accept`
         // brings it.
         JobKind::Settle => (unchanged, Ok(ClientReply::Entry(None)), !current.held_here),
-        JobKind::Purge => (unchanged, Ok(ClientReply::Entry(None)), true),
+        JobKind::Purge | JobKind::Rebuild(_) => (unchanged, Ok(ClientReply::Entry(None)), true),
         JobKind::Put { write } => match apply(base, write, ballot, time) {
             Applied::Changed(register, found) => {
                 job.uncertain = true;

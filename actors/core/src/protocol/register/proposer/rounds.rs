@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::super::acceptor::Abstention;
 use super::key_queue::{Job, JobKind, Phase};
 use super::propose::Current;
 use super::{Asked, Effect, Proposer, RESEND_MS, Ready};
@@ -47,6 +48,14 @@ impl Round {
                 .iter()
                 .map(|(job, _)| job.deadline)
                 .fold(self.resend_at, Millis::min),
+        }
+    }
+
+    /// Whose abstention its `Accept` ends, if it rebuilds a damaged record.
+    pub(super) fn rebuilds(&self) -> Option<Abstention> {
+        match &self.step {
+            Step::Prepare { .. } => None,
+            Step::Accept { jobs, .. } => jobs.iter().find_map(|(job, _)| job.rebuilds()),
         }
     }
 
@@ -235,6 +244,7 @@ impl Proposer {
         let Some(round) = self.end_round(key) else {
             return;
         };
+        let rebuilds = round.rebuilds();
         let Step::Accept {
             register,
             next,
@@ -244,6 +254,14 @@ impl Proposer {
         else {
             return;
         };
+        if let Some(abstention) = rebuilds {
+            out.push(Effect::Rebuilt {
+                key: key.clone(),
+                abstention,
+                ballot,
+                register: register.clone(),
+            });
+        }
         if purge {
             for &member in &self.options.members {
                 let body = RequestBody::Purge {

@@ -286,18 +286,28 @@ impl World {
     }
 
     pub(super) fn ask_in(&mut self, epoch: Epoch, body: RequestBody) -> Vec<Effect> {
+        let request = self.request_in(epoch, body);
+        self.step(request)
+    }
+
+    /// A question of the proposer of `PEER`, not yet asked.
+    pub(super) fn request(&mut self, body: RequestBody) -> Event {
+        self.request_in(Epoch(1), body)
+    }
+
+    fn request_in(&mut self, epoch: Epoch, body: RequestBody) -> Event {
         self.requests += 1;
         let reply_to = ReplyTo {
             member: PEER,
             incarnation: Incarnation::default(),
             request: RequestId(self.requests),
         };
-        self.step(Event::Request(RegisterRequest {
+        Event::Request(RegisterRequest {
             shard: SHARD,
             epoch,
             reply_to,
             body,
-        }))
+        })
     }
 
     /// Asks, waits for the disk, and returns the answers.

@@ -1,5 +1,6 @@
 //! Rounds of this node's own: settling, purging, and telling what was chosen.
 
+use super::super::super::acceptor::Abstention;
 use super::super::{Effect, Event, LEARN_BATCH, LEARN_MS, RESEND_MS};
 use super::world::*;
 use crate::types::{Ballot, RecordKey, RequestId};
@@ -151,4 +152,51 @@ fn nobody_waits_for_a_purge_that_waits_for_a_silent_replica() {
     assert!(ballot > accept.ballot);
     let late = world.answer(OTHER, accept.request, accepted(accept.ballot));
     assert_eq!(late, [], "the purge is over");
+}
+
+#[test]
+fn a_damaged_record_is_rebuilt_by_a_whole_round_of_the_others() {
+    let mut world = World::new();
+    // A ballot is reserved; what was agreed before the damage was found must not be relied on.
+    let first = world.put_first("v");
+    let current = register(5, Some("v"));
+    let (request, ballot) = prepared(&world.step(Event::Rebuild(key(), Abstention(1))));
+    assert!(ballot > first.ballot);
+    assert_eq!(
+        world.step(Event::Rebuild(key(), Abstention(1))),
+        [],
+        "one at a time"
+    );
+    let promised = promise(ballot, Some((theirs(5), &current)));
+    let effects = world.answer_all(&[PEER, OTHER], request, &promised);
+    let accept = accepting(&effects);
+    assert_eq!(
+        accept.register, current,
+        "accepted again, though they agree"
+    );
+    assert_eq!(
+        world.step(Event::Rebuild(key(), Abstention(1))),
+        [],
+        "under way"
+    );
+    let done = accepted(accept.ballot);
+    let effects = world.answer_all(&[PEER, OTHER], accept.request, &done);
+    let expected = Effect::Rebuilt {
+        key: key(),
+        abstention: Abstention(1),
+        ballot: accept.ballot,
+        register: current,
+    };
+    assert!(effects.contains(&expected), "{effects:?}");
+}
+
+#[test]
+fn a_busy_key_is_rebuilt_after_what_waits() {
+    let mut world = World::new();
+    let accept = world.put_first("v");
+    let put = accepting(&world.ask(put(2, "w")));
+    assert_eq!(world.step(Event::Rebuild(key(), Abstention(1))), []);
+    let effects = world.answer_all(&[PEER, OTHER], put.request, &accepted(put.ballot));
+    let (_, ballot) = prepared(&effects);
+    assert!(ballot > accept.ballot);
 }
