@@ -10,6 +10,8 @@ pub const TAGS_MAX: usize = 16;
 pub const TAG_BYTES_MAX: usize = 128;
 /// Longest namespace, cluster or node name, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
+/// Longest name of the JSON field that a namespace indexes, in bytes.
+pub const FIELD_BYTES_MAX: usize = 128;
 /// Most namespaces of one cluster.
 pub const NAMESPACES_MAX: usize = 4096;
 /// Longest time to live, in milliseconds: a hundred years.
@@ -117,6 +119,24 @@ pub const CLIENT_UPDATE_ROUNDS_MAX: u32 = 64;
 pub const CLIENT_RETRY_MS_MIN: u64 = 5;
 /// Longest delay between two attempts of a request, in milliseconds, before jitter.
 pub const CLIENT_RETRY_MS_MAX: u64 = 320;
+
+/// Prompts longer than this, in bytes, are found in a semantic cache only as the very same text.
+pub const CACHE_SIMILAR_BYTES_MAX: usize = 512;
+/// Entries that a lookup in a semantic cache looks at before it gives up.
+pub const CACHE_CANDIDATES: u32 = 8;
+
+/// Keys of one namespace and shard of which is remembered when they were used last.
+pub const EVICTION_TRACKED_MAX: usize = 16 * 1024;
+/// Entries that one sweep of a full namespace deletes at most.
+pub const EVICTION_CANDIDATES_MAX: usize = 1024;
+/// Most keys in one page of such a sweep.
+pub const EVICTION_PAGE_MAX: u32 = 1000;
+/// Pages that such sweeps of one shard read between two ticks.
+pub const EVICTION_PAGES_PER_TICK: u32 = 4;
+/// Deletions of full namespaces in one shard that are in flight at a time.
+pub const EVICTIONS_IN_FLIGHT_MAX: usize = 16;
+/// Such deletions that are begun between two ticks.
+pub const EVICTIONS_PER_TICK_MAX: u32 = 256;
 
 /// How far a client's logical time may be ahead of a node's clock, in milliseconds: a day.
 pub const CLIENT_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;

@@ -1,6 +1,8 @@
 //! `engram namespace` and `engram clear`.
 
-use clap::{Args, Subcommand, ValueEnum};
+use std::borrow::Cow;
+
+use clap::{Args, Subcommand};
 use engram_client::{Client, IndexSource, NamespaceOptions};
 use serde_json::{Value, json};
 
@@ -43,9 +45,10 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct OptionArguments {
-    /// What of an entry can be searched.
-    #[arg(long, value_enum, default_value_t = Source::Both)]
-    source: Source,
+    /// What of an entry can be searched: `key`, `value`, `both`, or `field:NAME`, one field of
+    /// values that are JSON objects.
+    #[arg(long, value_name = "SOURCE", default_value = "both", value_parser = parse_source)]
+    source: IndexSource,
     /// Do not search it by words.
     #[arg(long)]
     no_text: bool,
@@ -55,29 +58,31 @@ struct OptionArguments {
     /// The model that turns its texts into vectors.
     #[arg(long, value_name = "NAME", default_value = "builtin")]
     embedder: String,
+    /// How many entries it holds, roughly: beyond it the least recently used are deleted.
+    #[arg(long, value_name = "N")]
+    max_entries: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Source {
-    /// The words of the key.
-    Key,
-    /// The text of the value.
-    Value,
-    /// Both.
-    Both,
+fn parse_source(text: &str) -> Result<IndexSource, String> {
+    match text {
+        "key" => Ok(IndexSource::Key),
+        "value" => Ok(IndexSource::Value),
+        "both" => Ok(IndexSource::Both),
+        _ => match text.strip_prefix("field:") {
+            Some(field) => Ok(IndexSource::Field(field.into())),
+            None => Err("expected key, value, both or field:NAME".into()),
+        },
+    }
 }
 
 impl OptionArguments {
     fn options(self) -> NamespaceOptions {
         NamespaceOptions {
-            source: match self.source {
-                Source::Key => IndexSource::Key,
-                Source::Value => IndexSource::Value,
-                Source::Both => IndexSource::Both,
-            },
+            source: self.source,
             text: !self.no_text,
             semantic: !self.no_semantic,
             embedder: self.embedder,
+            max_entries: self.max_entries,
         }
     }
 }
@@ -136,7 +141,13 @@ fn list(common: &Common) -> Result<(), Failure> {
             }
             return output.flush();
         }
-        let heads = ["NAMESPACE", "SEARCHED", "BY WORDS", "BY MEANING"];
+        let heads = [
+            "NAMESPACE",
+            "SEARCHED",
+            "BY WORDS",
+            "BY MEANING",
+            "MAX ENTRIES",
+        ];
         let mut table = output.new_table(&heads, &[]);
         for namespace in namespaces {
             let options = &namespace.options;
@@ -146,11 +157,13 @@ fn list(common: &Common) -> Result<(), Failure> {
                 "no"
             };
             let words = if options.text { "yes" } else { "no" };
+            let most = options.max_entries.map(show_count);
             table.add_row(vec![
-                &namespace.name,
-                source_name(options.source),
+                namespace.name.as_str(),
+                &source_name(&options.source),
                 words,
                 meaning,
+                most.as_deref().unwrap_or("any"),
             ]);
         }
         output.table(&table)?;
@@ -185,12 +198,14 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
         } else {
             "no"
         };
+        let most = options.max_entries.map(show_count);
         let rows = [
             ("namespace", name),
             ("keys", &show_count(keys)),
-            ("searched", source_name(options.source)),
+            ("searched", &source_name(&options.source)),
             ("by words", words),
             ("by meaning", meaning),
+            ("at most", most.as_deref().unwrap_or("any number of keys")),
         ];
         for (name, text) in rows {
             let name = output.paint.dim(format_args!("{name:<10}"));
@@ -200,21 +215,24 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
     })
 }
 
-fn source_name(source: IndexSource) -> &'static str {
+/// As `--source` takes it.
+fn source_name(source: &IndexSource) -> Cow<'static, str> {
     match source {
-        IndexSource::Key => "key",
-        IndexSource::Value => "value",
-        IndexSource::Both => "both",
+        IndexSource::Key => "key".into(),
+        IndexSource::Value => "value".into(),
+        IndexSource::Both => "both".into(),
+        IndexSource::Field(field) => format!("field:{field}").into(),
     }
 }
 
 fn document(name: &str, options: &NamespaceOptions) -> Value {
     json!({
         "namespace": name,
-        "source": source_name(options.source),
+        "source": source_name(&options.source),
         "text": options.text,
         "semantic": options.semantic,
         "embedder": options.embedder,
+        "max_entries": options.max_entries,
     })
 }
 

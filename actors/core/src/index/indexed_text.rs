@@ -1,6 +1,6 @@
 //! What of an entry is indexed: its words, and the text whose meaning is embedded.
 
-use super::json_text::{Scalar, scalars};
+use super::json_text::{Scalar, field_scalars, scalars};
 use super::key_words::{key_parts, key_words};
 use crate::limits::{INDEX_MEANING_BYTES_MAX, INDEX_WORDS_BYTES_MAX};
 use crate::types::IndexSource as Source;
@@ -18,31 +18,42 @@ impl IndexedText {
     /// Takes the text out of an entry. Keys are split into words; JSON documents are flattened to
     /// their strings, numbers and booleans count as words but carry no meaning; other UTF-8 is
     /// taken as it is; of binary values only the key is indexed.
-    pub fn from_entry(source: Source, key: &[u8], value: &[u8]) -> IndexedText {
+    pub fn from_entry(source: &Source, key: &[u8], value: &[u8]) -> IndexedText {
         let value_text = std::str::from_utf8(value)
             .ok()
             .filter(|text| !text.contains('\0'));
-        let with_key = source != Source::Value || value_text.is_none();
+        let with_value = *source != Source::Key;
+        let (with_key, field) = match source {
+            Source::Key | Source::Both => (true, None),
+            Source::Value => (value_text.is_none(), None),
+            Source::Field(field) => (false, Some(field.as_str())),
+        };
         let mut words = Bounded::new(INDEX_WORDS_BYTES_MAX);
         let mut meaning = Bounded::new(INDEX_MEANING_BYTES_MAX);
         if with_key {
             add_key(&String::from_utf8_lossy(key), &mut words, &mut meaning);
         }
-        if let Some(text) = value_text.filter(|_| source != Source::Key) {
+        if let Some(text) = value_text.filter(|_| with_value) {
             let (words_before, meaning_before) = (words.text.len(), meaning.text.len());
-            let document = scalars(text, &mut |scalar| match scalar {
+            let mut report = |scalar: Scalar<'_>| match scalar {
                 Scalar::Text(text) => {
                     words.add(text, " ");
                     meaning.add(text, ", ");
                 }
                 Scalar::Number(number) => words.add(&number, " "),
                 Scalar::Bool(value) => words.add(if value { "true" } else { "false" }, " "),
-            });
+            };
+            let document = match field {
+                Some(field) => field_scalars(text, field, &mut report),
+                None => scalars(text, &mut report),
+            };
             if !document {
                 words.text.truncate(words_before);
                 meaning.text.truncate(meaning_before);
-                words.add(text, " ");
-                meaning.add(text, ": ");
+                if field.is_none() {
+                    words.add(text, " ");
+                    meaning.add(text, ": ");
+                }
             }
         }
         let mut text = IndexedText {
@@ -115,7 +126,7 @@ mod tests {
     use super::*;
 
     fn text(source: Source, key: &str, value: &[u8]) -> (String, String) {
-        let text = IndexedText::from_entry(source, key.as_bytes(), value);
+        let text = IndexedText::from_entry(&source, key.as_bytes(), value);
         (text.words, text.meaning)
     }
 
@@ -159,11 +170,31 @@ mod tests {
             (Source::Both, ":::", b"", "", ""),
         ] {
             let expected = (words.to_owned(), meaning.to_owned());
-            assert_eq!(
-                text(source, key, value),
-                expected,
-                "{source:?} {key} {value:?}"
-            );
+            assert_eq!(text(source, key, value), expected, "{key} {value:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_field_s_document_only_that_field_is_indexed() {
+        let field = || Source::Field("prompt".into());
+        for (value, words) in [
+            (
+                &br#"{"answer": "A", "prompt": "the question"}"#[..],
+                "the question",
+            ),
+            (
+                br#"{"prompt": ["one", {"prompt": "two"}], "x": 1}"#,
+                "one two",
+            ),
+            (br#"{"answer": {"prompt": "nested"}}"#, ""),
+            (br#"{"prompt": "lost", oops"#, ""),
+            (br#"["prompt"]"#, ""),
+            (b"prompt", ""),
+            (b"\xff\xfe", ""),
+        ] {
+            let (found, meaning) = text(field(), "user:1", value);
+            assert_eq!(found, words, "{value:?}");
+            assert_eq!(meaning.replace(", ", " "), words, "{value:?}");
         }
     }
 
@@ -178,8 +209,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken(key in any::<Vec<u8>>(), value in any::<Vec<u8>>()) {
-            for source in [Source::Key, Source::Value, Source::Both] {
-                let text = IndexedText::from_entry(source, &key, &value);
+            let field = Source::Field("f".into());
+            for source in [Source::Key, Source::Value, Source::Both, field] {
+                let text = IndexedText::from_entry(&source, &key, &value);
                 prop_assert!(text.words.len() <= INDEX_WORDS_BYTES_MAX);
                 prop_assert!(text.meaning.len() <= INDEX_MEANING_BYTES_MAX);
             }

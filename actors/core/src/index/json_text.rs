@@ -26,6 +26,49 @@ pub(super) fn scalars(text: &str, report: &mut dyn FnMut(Scalar<'_>)) -> bool {
     Walk(report).deserialize(&mut parser).is_ok() && parser.end().is_ok()
 }
 
+/// As [`scalars`], of one field of an object alone, if it has that field.
+pub(super) fn field_scalars(text: &str, name: &str, report: &mut dyn FnMut(Scalar<'_>)) -> bool {
+    if !text.trim_start().starts_with('{') {
+        return false;
+    }
+    let mut parser = serde_json::Deserializer::from_str(text);
+    let field = Field { name, report };
+    field.deserialize(&mut parser).is_ok() && parser.end().is_ok()
+}
+
+/// An object, of which one field is walked.
+struct Field<'r> {
+    name: &'r str,
+    report: &'r mut dyn FnMut(Scalar<'_>),
+}
+
+impl<'de> DeserializeSeed<'de> for Field<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Field<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(name) = fields.next_key::<std::borrow::Cow<'_, str>>()? {
+            if name == self.name {
+                fields.next_value_seed(Walk(&mut *self.report))?;
+            } else {
+                fields.next_value::<serde::de::IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
+}
+
 struct Walk<'r>(&'r mut dyn FnMut(Scalar<'_>));
 
 impl<'de> DeserializeSeed<'de> for Walk<'_> {

@@ -26,11 +26,11 @@ impl IndexOptions {
             text,
             semantic,
             ..
-        } = *options;
+        } = options;
         IndexOptions {
-            source,
-            text,
-            semantic,
+            source: source.clone(),
+            text: *text,
+            semantic: *semantic,
             model,
         }
     }

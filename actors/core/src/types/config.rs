@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::{Epoch, MemberId, NamespaceId, ShardId};
-use crate::limits::{NAME_BYTES_MAX, NAMESPACES_MAX};
+use crate::limits::{FIELD_BYTES_MAX, NAME_BYTES_MAX, NAMESPACES_MAX};
 
 /// One voting disk of the cluster and where to reach it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode)]
@@ -28,7 +28,7 @@ pub struct ShardConfig {
 }
 
 /// Which part of an entry is searched.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub enum IndexSource {
     /// The words of the key.
     Key,
@@ -37,6 +37,8 @@ pub enum IndexSource {
     /// Both.
     #[default]
     Both,
+    /// The text of this field of values that are JSON objects; nothing of other values.
+    Field(String),
 }
 
 /// What is fixed about a namespace when it is created.
@@ -50,6 +52,8 @@ pub struct NamespaceOptions {
     pub semantic: bool,
     /// The model that embeds its texts; vectors of different models are never compared.
     pub embedder: String,
+    /// How many entries it holds at most, roughly; the least recently used are deleted beyond.
+    pub max_entries: Option<u64>,
 }
 
 impl Default for NamespaceOptions {
@@ -59,7 +63,28 @@ impl Default for NamespaceOptions {
             text: true,
             semantic: true,
             embedder: "builtin".into(),
+            max_entries: None,
         }
+    }
+}
+
+impl NamespaceOptions {
+    /// How many entries of the namespace one of `shards` shards may hold; none if any number.
+    pub fn entries_max(&self, shards: u16) -> Option<u64> {
+        let shards = u64::from(shards.max(1));
+        self.max_entries.map(|most| most.div_ceil(shards).max(1))
+    }
+
+    fn check(&self) -> Result<(), NamespaceError> {
+        if let IndexSource::Field(field) = &self.source
+            && !(1..=FIELD_BYTES_MAX).contains(&field.len())
+        {
+            return Err(NamespaceError::Field(field.len()));
+        }
+        if self.max_entries == Some(0) {
+            return Err(NamespaceError::NoEntries);
+        }
+        Ok(())
     }
 }
 
@@ -138,6 +163,12 @@ pub enum NamespaceError {
     /// There are too many.
     #[error("a cluster may have {NAMESPACES_MAX} namespaces at most")]
     TooMany,
+    /// The name of the indexed field has so many bytes.
+    #[error("the name of an indexed field has 1 to {FIELD_BYTES_MAX} bytes, not {0}")]
+    Field(usize),
+    /// It could not hold anything.
+    #[error("a namespace that may hold no entries is of no use: max-entries is 1 at least")]
+    NoEntries,
 }
 
 impl ClusterConfig {
@@ -183,6 +214,9 @@ impl ClusterConfig {
         options: Option<&NamespaceOptions>,
     ) -> Result<Option<ClusterConfig>, NamespaceError> {
         check_name("namespace", name)?;
+        if let Some(options) = options {
+            options.check()?;
+        }
         if let Some(found) = self.namespace(name) {
             return match options {
                 Some(options) if *options != found.options => {
@@ -266,5 +300,40 @@ mod tests {
             .expect("allowed")
             .expect("new");
         assert_eq!(third.namespace("docs").map(|n| n.id), Some(NamespaceId(2)));
+    }
+
+    #[test]
+    fn senseless_options_are_refused() {
+        let field = |length: usize| NamespaceOptions {
+            source: IndexSource::Field("f".repeat(length)),
+            ..NamespaceOptions::default()
+        };
+        let nothing = NamespaceOptions {
+            max_entries: Some(0),
+            ..NamespaceOptions::default()
+        };
+        let add = |options: &NamespaceOptions| config().with_namespace("n", Some(options));
+        assert_eq!(add(&field(0)), Err(NamespaceError::Field(0)));
+        assert!(add(&field(FIELD_BYTES_MAX)).is_ok());
+        let longer = FIELD_BYTES_MAX + 1;
+        assert_eq!(add(&field(longer)), Err(NamespaceError::Field(longer)));
+        assert_eq!(add(&nothing), Err(NamespaceError::NoEntries));
+    }
+
+    #[test]
+    fn each_shard_has_its_share_of_the_entries_and_at_least_one() {
+        let most = |max_entries| NamespaceOptions {
+            max_entries,
+            ..NamespaceOptions::default()
+        };
+        for (max_entries, shards, share) in [
+            (None, 64, None),
+            (Some(1), 64, Some(1)),
+            (Some(64_000), 64, Some(1000)),
+            (Some(65), 64, Some(2)),
+            (Some(5), 1, Some(5)),
+        ] {
+            assert_eq!(most(max_entries).entries_max(shards), share);
+        }
     }
 }

@@ -121,7 +121,7 @@ impl IndexPartition {
             ..
         } = entry;
         let text = value.map(|value| {
-            IndexedText::from_entry(options.source, key.key.as_bytes(), value.as_ref())
+            IndexedText::from_entry(&options.source, key.key.as_bytes(), value.as_ref())
         });
         let (words, meaning) = text.map_or_else(Default::default, |t| (t.words, t.meaning));
         if options.text && !words.is_empty() {
