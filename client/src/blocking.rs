@@ -381,6 +381,16 @@ impl Namespace {
             .run(async move { namespace.delete_prefix(prefix).await })?
     }
 
+    /// As [`crate::Namespace::delete_by_tag`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn delete_by_tag(&self, tag: impl Into<String>) -> Result<u64, ClientError> {
+        let (namespace, tag) = (self.namespace.clone(), tag.into());
+        self.background
+            .run(async move { namespace.delete_by_tag(&tag).await })?
+    }
+
     /// As [`crate::Namespace::clear`].
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use engram_core::types::{
 };
 use engram_core::wire::{ClientRequest, OpenNamespace, Put, Request, Written};
 
+use crate::cache::Caches;
 use crate::connection::{Connection, Patience};
 use crate::{ClientConfig, ClientError, ConnectError, Namespace};
 
@@ -195,6 +196,10 @@ impl Client {
             since: self.inner.connection.logical_time(),
         };
         self.ask_as(Put { key, write }, true).await
+    }
+
+    pub(crate) fn caches(&self) -> &Caches {
+        self.inner.connection.caches()
     }
 
     pub(crate) fn jittered(&self, delay_ms: u64) -> Duration {

@@ -34,6 +34,7 @@
 
 pub mod blocking;
 mod bulk;
+pub mod cache;
 mod client;
 mod config;
 mod connection;
@@ -49,6 +50,7 @@ mod update;
 mod values;
 mod writing;
 
+pub use cache::SemanticCache;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use cursor::{Cursor, CursorError};

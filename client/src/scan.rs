@@ -2,13 +2,15 @@
 
 use std::future::{Future, IntoFuture};
 
-use engram_core::limits::{CLIENT_BULK_IN_FLIGHT_MAX, KEY_BYTES_MAX, SCAN_LIMIT_MAX};
+use engram_core::limits::{
+    CLIENT_BULK_IN_FLIGHT_MAX, CLIENT_UPDATE_ROUNDS_MAX, KEY_BYTES_MAX, SCAN_LIMIT_MAX,
+};
 use engram_core::types::{Blob, Key, NamespaceId};
 use engram_core::wire;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
-use crate::{ClientError, Cursor, Entry, Namespace};
+use crate::{ClientError, Cursor, Entry, Namespace, Version};
 
 /// Entries per page unless told otherwise.
 const LIMIT_DEFAULT: u32 = 1000;
@@ -243,10 +245,50 @@ impl Namespace {
                 }
             }
         });
-        deleting
-            .try_buffer_unordered(CLIENT_BULK_IN_FLIGHT_MAX)
-            .try_fold(0, async |count, deleted| Ok(count + deleted))
-            .await
+        total(deleting).await
+    }
+
+    /// Deletes every key with this tag that a scan finds, and returns how many it deleted. Goes
+    /// through all keys of the namespace: it takes time in proportion.
+    ///
+    /// Not atomic: keys are deleted one by one. One that somebody else changes meanwhile is looked
+    /// at again, and deleted if it has the tag then; one that they add may stay. What was deleted
+    /// before an error stays deleted; calling it again goes on.
+    ///
+    /// # Errors
+    /// `Invalid` for an empty tag; else the first [`ClientError`].
+    pub async fn delete_by_tag(&self, tag: &str) -> Result<u64, ClientError> {
+        if tag.is_empty() {
+            return Err(ClientError::Invalid("a tag must not be empty".into()));
+        }
+        let entries = self.scan_keys("").stream();
+        let tagged = entries.try_filter(|(_, entry)| ready(has_tag(&entry.tags, tag)));
+        let deleting = tagged.map_ok(|(key, entry)| self.delete_tagged(key, entry.version, tag));
+        total(deleting).await
+    }
+
+    /// Deletes a key as long as it has the tag, and says how often: 0 or 1.
+    async fn delete_tagged(
+        &self,
+        key: Key,
+        mut version: Version,
+        tag: &str,
+    ) -> Result<u64, ClientError> {
+        for _ in 0..CLIENT_UPDATE_ROUNDS_MAX {
+            match self.delete(&key).if_version(version).await {
+                Ok(found) => return Ok(u64::from(found)),
+                Err(ClientError::Conflict { current: Some(_) }) => {}
+                Err(ClientError::Conflict { current: None }) => return Ok(0),
+                Err(error) => return Err(error),
+            }
+            match self.head(&key).await? {
+                Some(head) if has_tag(&head.tags, tag) => version = head.version,
+                _ => return Ok(0),
+            }
+        }
+        Err(ClientError::Conflict {
+            current: Some(version),
+        })
     }
 
     /// Deletes every key of the namespace, as [`Namespace::delete_prefix`] does; not atomic. The
@@ -259,6 +301,21 @@ impl Namespace {
     }
 }
 
+fn has_tag(tags: &[String], tag: &str) -> bool {
+    tags.iter().any(|own| own == tag)
+}
+
+/// Runs deletions, a bounded number at a time, and adds up what they deleted.
+async fn total<F>(deletions: impl Stream<Item = Result<F, ClientError>>) -> Result<u64, ClientError>
+where
+    F: Future<Output = Result<u64, ClientError>>,
+{
+    deletions
+        .try_buffer_unordered(CLIENT_BULK_IN_FLIGHT_MAX)
+        .try_fold(0, async |count, deleted| Ok(count + deleted))
+        .await
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -266,7 +323,6 @@ mod tests {
     use engram_core::wire::ScanPage;
 
     use super::*;
-    use crate::Version;
 
     fn query(limit: u32) -> Query {
         Query {

@@ -37,6 +37,7 @@ use self::sharing::Share;
 use self::switchboard::Switchboard;
 pub(crate) use self::switchboard::lock;
 use crate::ClientError;
+use crate::cache::Caches;
 
 /// How often overdue attempts are looked for.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(25);
@@ -76,6 +77,7 @@ pub(crate) struct Connection {
     /// Clients that are open.
     users: AtomicUsize,
     is_closed: AtomicBool,
+    caches: Caches,
     runtime: Handle,
 }
 
@@ -99,6 +101,11 @@ impl Connection {
     /// The client's logical time.
     pub(crate) fn logical_time(&self) -> LogicalTime {
         self.switchboard.logical_time()
+    }
+
+    /// The semantic caches that are used over it.
+    pub(crate) fn caches(&self) -> &Caches {
+        &self.caches
     }
 
     /// A delay with jitter: between half of it and all of it.

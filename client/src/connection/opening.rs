@@ -15,6 +15,7 @@ use tokio::time::{interval, sleep_until};
 use super::sharing::Share;
 use super::switchboard::Switchboard;
 use super::{Connection, Patience, keep};
+use crate::cache::Caches;
 use crate::{ClientConfig, ClientError, ConnectError, SeedFailure};
 
 /// How often failed dials are looked at while there is no link yet.
@@ -70,6 +71,7 @@ impl Connection {
             jitter: Mutex::new(Random::new(seed)),
             users: AtomicUsize::new(1),
             is_closed: AtomicBool::new(false),
+            caches: Caches::default(),
             runtime,
         });
         tokio::spawn(keep(Arc::downgrade(&connection), config.attempt_timeout));

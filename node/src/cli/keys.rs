@@ -223,7 +223,11 @@ fn print_head(output: &mut Output, key: &[u8], head: &Head) -> Result<(), Failur
 #[derive(Debug, Args)]
 pub(super) struct DelArguments {
     /// The key, or the beginning of all keys to delete.
-    key: OsString,
+    #[arg(required_unless_present = "tag")]
+    key: Option<OsString>,
+    /// Delete all keys whose values have this tag. Not atomic: what is written meanwhile may stay.
+    #[arg(long, value_name = "TAG", conflicts_with_all = ["key", "prefix", "if_version"])]
+    tag: Option<String>,
     /// Only if the key is at this version.
     #[arg(long, value_name = "VERSION", conflicts_with = "prefix")]
     if_version: Option<Version>,
@@ -234,13 +238,18 @@ pub(super) struct DelArguments {
     common: Common,
 }
 
-/// Deletes a key, or all with a prefix.
+/// Deletes a key, or all with a prefix or tag.
 ///
 /// # Errors
 /// [`Failure`], with codes of their own if the key holds no value, or is at another version.
 pub(super) fn del(arguments: DelArguments) -> Result<(), Failure> {
-    let key = arguments.key.into_vec();
+    let key = arguments.key.unwrap_or_default().into_vec();
     arguments.common.on_existing(async |namespace, output| {
+        if let Some(tag) = &arguments.tag {
+            let count = namespace.delete_by_tag(tag).await?;
+            let text = format!("deleted {}", show_count(count));
+            return output.either(&json!({ "deleted": count }), text);
+        }
         if arguments.prefix {
             if key.is_empty() {
                 return Err(Failure::usage(

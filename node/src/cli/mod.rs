@@ -41,7 +41,7 @@ enum Command {
     Put(keys::PutArguments),
     /// Print what a key holds.
     Get(keys::GetArguments),
-    /// Delete a key, or all with a prefix.
+    /// Delete a key, or all with a prefix or tag.
     Del(keys::DelArguments),
     /// Say whether a key holds a value, also by the exit code.
     Exists(keys::ExistsArguments),
