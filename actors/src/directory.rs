@@ -63,6 +63,8 @@ pub struct ShardReport {
     pub highest_n: u64,
     /// Tombstones purged in this life.
     pub purged: u64,
+    /// Entries of full namespaces deleted in this life.
+    pub evicted: u64,
     /// Learned changes whose deletions the index does not know yet.
     pub unindexed: u64,
     /// Whether purges no longer wait for the index, which stands still.

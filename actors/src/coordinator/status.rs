@@ -27,6 +27,7 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
     });
     let reports = directory.shard_reports();
     let purged = reports.iter().map(|(_, report)| report.purged).sum();
+    let evicted = reports.iter().map(|(_, report)| report.evicted).sum();
     let unindexed = reports.iter().map(|(_, report)| report.unindexed).sum();
     let damaged = reports.iter().map(|(_, report)| report.damaged).sum();
     let stalled = reports.iter().filter(|(_, report)| report.index_stalled);
@@ -50,6 +51,7 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
         disk_free_bytes: env.store.free_bytes(),
         counters: vec![
             ("tombstones_purged".into(), purged),
+            ("entries_evicted".into(), evicted),
             ("changes_not_indexed".into(), unindexed),
             ("shards_with_stalled_index".into(), stalled),
             ("damaged_records".into(), damaged),

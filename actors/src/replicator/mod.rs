@@ -1,9 +1,12 @@
 //! The replicator actor: the shell of one replica's proposer.
 
+mod eviction;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use engram_core::protocol::register::acceptor::Abstention;
+use engram_core::protocol::eviction::TICK_MS;
 use engram_core::protocol::register::proposer::{
     Effect, Event, Operation, Options, Origin, Proposer,
 };
@@ -11,6 +14,8 @@ use engram_core::types::{MemberId, Millis, RecordKey, ShardId};
 use engram_core::wire::register::{RegisterReply, RegisterRequest};
 use engram_core::wire::{ClientResponse, Frame, ReturnAddress};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+
+use self::eviction::Eviction;
 
 use crate::directory::Directory;
 use crate::env::Env;
@@ -46,6 +51,8 @@ pub enum ReplicatorMessage {
     HighestSeen(u64),
     /// From the timer.
     Timer,
+    /// From the clock, twice a second: full namespaces are looked after.
+    Tick,
     /// From tests and diagnosis: runs with the proposer, on the actor's task.
     Inspect(Box<dyn FnOnce(&Proposer) + Send>),
 }
@@ -70,6 +77,7 @@ pub struct Replicator;
 /// A replicator's state.
 pub struct ReplicatorState {
     proposer: Proposer,
+    eviction: Eviction,
     shard_id: ShardId,
     member: MemberId,
     directory: Arc<Directory>,
@@ -85,7 +93,7 @@ impl Actor for Replicator {
 
     async fn pre_start(
         &self,
-        _myself: ActorRef<ReplicatorMessage>,
+        myself: ActorRef<ReplicatorMessage>,
         arguments: ReplicatorArguments,
     ) -> Result<ReplicatorState, ActorProcessingErr> {
         let ReplicatorArguments {
@@ -96,9 +104,12 @@ impl Actor for Replicator {
         } = arguments;
         let (shard_id, member) = (options.shard, options.member);
         let proposer = Proposer::new(options);
+        let eviction = Eviction::new(env.entropy.next_u64());
+        myself.send_interval(Duration::from_millis(TICK_MS), || ReplicatorMessage::Tick);
         let effects = Vec::new();
         Ok(ReplicatorState {
             proposer,
+            eviction,
             shard_id,
             member,
             directory,
@@ -119,11 +130,20 @@ impl Actor for Replicator {
                 to,
                 deadline,
                 operation,
-            } => Event::Ask {
-                origin: Origin::Client(to),
-                deadline,
-                operation,
-            },
+            } => {
+                let now = state.env.clock.now();
+                let asked = state.eviction.asked(now, &operation);
+                state.steps(&myself, asked);
+                Event::Ask {
+                    origin: Origin::Client(to),
+                    deadline,
+                    operation,
+                }
+            }
+            ReplicatorMessage::Tick => {
+                state.tick(&myself);
+                return Ok(());
+            }
             ReplicatorMessage::Reply(reply) => Event::Reply(reply),
             ReplicatorMessage::Settle(key) => Event::Settle(key),
             ReplicatorMessage::Purge(key) => Event::Purge(key),
@@ -152,6 +172,7 @@ impl ReplicatorState {
     fn step(&mut self, myself: &ActorRef<ReplicatorMessage>, event: Event) {
         let now = self.env.clock.now();
         let mut effects = std::mem::take(&mut self.effects);
+        let mut more = Vec::new();
         self.proposer.step(now, event, &mut effects);
         let mut draining = effects.drain(..).peekable();
         while let Some(effect) = draining.next() {
@@ -192,6 +213,11 @@ impl ReplicatorState {
                         register,
                     });
                 }
+                Effect::Answer {
+                    origin: Origin::Local(ticket),
+                    time,
+                    result,
+                } => more.extend(self.eviction.answered(now, ticket, time, result)),
                 // Answers to its own scans stay within the proposer.
                 Effect::Answer { .. } => {}
                 Effect::SetTimer(at) => {
@@ -202,6 +228,28 @@ impl ReplicatorState {
         }
         drop(draining);
         self.effects = effects;
+        self.steps(myself, more);
+    }
+
+    fn steps(&mut self, myself: &ActorRef<ReplicatorMessage>, events: Vec<Event>) {
+        for event in events {
+            self.step(myself, event);
+        }
+    }
+
+    fn tick(&mut self, myself: &ActorRef<ReplicatorMessage>) {
+        if self.shard_id.is_system() {
+            return;
+        }
+        let now = self.env.clock.now();
+        let config = self.directory.config();
+        // Deletions would be refused while storage takes no writes.
+        let is_first = self.directory.rank(self.shard_id) == 0 && self.env.store.admits_writes();
+        let asked = self.eviction.tick(now, config.as_deref(), is_first);
+        self.steps(myself, asked);
+        let evicted = self.eviction.evicted();
+        self.directory
+            .report_shard(self.shard_id, |report| report.evicted = evicted);
     }
 
     fn send(&self, to: &[MemberId], request: RegisterRequest) {

@@ -1,5 +1,6 @@
 //! State machines, one folder each.
 
+pub mod eviction;
 pub mod link;
 pub mod membership;
 pub mod random;
