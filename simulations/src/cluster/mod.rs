@@ -11,6 +11,7 @@
 //! | [`fault`], `nemesis` | the faults, drawn before the run, and how they are done |
 //! | `clients`, `workload` | closed-loop clients that retry through other nodes |
 //! | `rest` | forming, healing, reviving, converging, last reads |
+//! | `full` | a namespace beyond its bound, which is evicted from meanwhile |
 //! | `judge` | the checkers, as things happen and at the end |
 //!
 //! A run has five phases: the cluster forms; clients work while faults happen; all faults end and
@@ -21,6 +22,7 @@ mod clients;
 mod disks;
 mod driver;
 pub mod fault;
+mod full;
 mod judge;
 mod links;
 mod nemesis;
@@ -294,11 +296,13 @@ async fn drive(setup: Setup) -> Outcome {
         world: world.clone(),
     };
     driver.form().await;
+    driver.fill().await;
     driver.storm().await;
     driver.heal().await;
     driver.revive().await;
     driver.rest().await;
     driver.last_reads().await;
+    driver.emptied().await;
     driver.leftovers().await;
     world.lock().give_verdict();
     driver.end().await;
