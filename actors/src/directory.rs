@@ -17,6 +17,7 @@ use crate::gossip::GossipActorMessage;
 use crate::index_partition::NodeIndex;
 use crate::replicator::ReplicatorMessage;
 use crate::shard::ShardMessage;
+use crate::watcher::WatcherMessage;
 
 /// The actors of one local replica.
 #[derive(Clone, Debug)]
@@ -42,6 +43,9 @@ pub struct Directory {
     seen: Mutex<BTreeMap<MemberId, Lsn>>,
     gossip: RwLock<Option<ActorRef<GossipActorMessage>>>,
     coordinator: RwLock<Option<ActorRef<CoordinatorMessage>>>,
+    watcher: RwLock<Option<ActorRef<WatcherMessage>>>,
+    /// Shards whose next changes the watcher wants to hear of.
+    listening: Mutex<BTreeSet<ShardId>>,
     index: OnceLock<Arc<NodeIndex>>,
     shard_status: Mutex<BTreeMap<ShardId, ShardReport>>,
     partition_status: Mutex<BTreeMap<u16, PartitionStatus>>,
@@ -114,6 +118,8 @@ impl Directory {
             seen: Mutex::default(),
             gossip: RwLock::default(),
             coordinator: RwLock::default(),
+            watcher: RwLock::default(),
+            listening: Mutex::default(),
             index: OnceLock::new(),
             shard_status: Mutex::default(),
             partition_status: Mutex::default(),
@@ -213,6 +219,30 @@ impl Directory {
     /// Puts the coordinator in place.
     pub fn set_coordinator(&self, coordinator: ActorRef<CoordinatorMessage>) {
         *write!(self.coordinator) = Some(coordinator);
+    }
+
+    /// The watcher.
+    pub fn watcher(&self) -> Option<ActorRef<WatcherMessage>> {
+        read!(self.watcher).clone()
+    }
+
+    /// Puts the watcher in place.
+    pub fn set_watcher(&self, watcher: ActorRef<WatcherMessage>) {
+        *write!(self.watcher) = Some(watcher);
+    }
+
+    /// The watcher wants to hear of this shard's next changes, once.
+    pub fn listen(&self, shard: ShardId) {
+        lock!(self.listening).insert(shard);
+    }
+
+    /// A shard has new changes: the watcher hears of it if it listens.
+    pub fn ring(&self, shard: ShardId) {
+        let is_wanted = lock!(self.listening).remove(&shard);
+        if is_wanted && let Some(watcher) = self.watcher() {
+            // One that is being restarted begins anew.
+            let _ = watcher.cast(WatcherMessage::Rung(shard));
+        }
     }
 
     /// The node's index partitions; none if it has none.

@@ -4,6 +4,7 @@
 //! node supervisor
 //! ├── gossip                      liveness, configurations, genesis
 //! ├── coordinator                 scans, searches, namespaces, status: what concerns several shards
+//! ├── watcher                     answers standing queries from this node's replicas
 //! ├── embedder/<model>            owns a model's thread; bounded queues outlive it
 //! ├── index partition/<i>         full-text and vector index of the shards that fall to it
 //! └── shard supervisor/<shard>    restarts both children together, in a new life
@@ -14,9 +15,10 @@
 //! | actor | state machine in `engram_core` | mailbox |
 //! |---|---|---|
 //! | [`shard::Shard`] | `protocol::register::acceptor::Acceptor` | [`shard::ShardMessage`] |
-//! | [`replicator::Replicator`] | `protocol::register::proposer::Proposer` | [`replicator::ReplicatorMessage`] |
+//! | [`replicator::Replicator`] | `protocol::register::proposer::Proposer`, `protocol::eviction::Evictor` | [`replicator::ReplicatorMessage`] |
 //! | [`gossip::Gossip`] | `protocol::membership::Membership` | [`gossip::GossipActorMessage`] |
 //! | [`coordinator::Coordinator`] | `protocol::scan::ScanMerge`, `protocol::search::SearchMachine` | [`coordinator::CoordinatorMessage`] |
+//! | [`watcher::Watcher`] | `protocol::watch::WatchServer` | [`watcher::WatcherMessage`] |
 //! | [`index_partition::IndexPartitionActor`] | `index::partition::IndexPartition` | [`index_partition::IndexPartitionMessage`] |
 //! | [`embedder::EmbedderActor`] | none: it only keeps a thread alive | [`embedder::EmbedderMessage`] |
 //! | [`supervisor::ShardSupervisor`] | `protocol::restart::Restarts` | [`supervisor::ShardSupervisorMessage`] |
@@ -36,3 +38,4 @@ pub mod replicator;
 pub mod shard;
 pub mod storage;
 pub mod supervisor;
+pub mod watcher;

@@ -75,6 +75,22 @@ impl Client {
         R::from_wire(reply).ok_or_else(|| wrong_kind(write_id))
     }
 
+    /// As [`Client::ask`], or as [`Client::ask_node`] if a member is named, with other patience.
+    pub(crate) async fn ask_patiently<R: Request>(
+        &self,
+        member: Option<MemberId>,
+        request: R,
+        patience: Patience,
+    ) -> Result<R::Reply, ClientError> {
+        self.check_open()?;
+        let (request, connection) = (request.into_wire(), &self.inner.connection);
+        let reply = match member {
+            Some(member) => connection.call_member(member, request, patience).await?,
+            None => connection.call(request, false, patience).await?,
+        };
+        R::from_wire(reply).ok_or_else(|| wrong_kind(None))
+    }
+
     /// Sends any request to one member, once.
     ///
     /// # Errors

@@ -48,6 +48,7 @@ mod search;
 mod status;
 mod update;
 mod values;
+pub mod watch;
 mod writing;
 
 pub use cache::SemanticCache;

@@ -103,6 +103,28 @@ fn what_is_wrong_on_the_command_line_is_named_and_exits_with_2() {
             "--prefix",
         ),
         (&["touch", "k", "--cluster", "demo"], "--ttl"),
+        (&["del", "--cluster", "demo"], "<KEY"),
+        (&["del", "k", "--tag", "t", "--cluster", "demo"], "--tag"),
+        (
+            &["watch", "--similar", "x", "--cluster", "demo"],
+            "--threshold",
+        ),
+        (
+            &["watch", "--cursor", "nonsense", "--cluster", "demo"],
+            "cursor",
+        ),
+        (
+            &[
+                "namespace",
+                "create",
+                "n",
+                "--source",
+                "nonsense",
+                "--cluster",
+                "demo",
+            ],
+            "field:NAME",
+        ),
         (
             &[
                 "touch",

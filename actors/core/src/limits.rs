@@ -138,6 +138,19 @@ pub const EVICTIONS_IN_FLIGHT_MAX: usize = 16;
 /// Such deletions that are begun between two ticks.
 pub const EVICTIONS_PER_TICK_MAX: u32 = 256;
 
+/// Most questions of standing queries that are open at one node; beyond it callers get
+/// `Overloaded`.
+pub const WATCHES_MAX: usize = 4096;
+/// Most changes in one page of a standing query.
+pub const WATCH_PAGE_MAX: usize = 128;
+/// Most bytes in one page of a standing query, unless a single change is larger.
+pub const WATCH_PAGE_BYTES_MAX: usize = 128 * 1024;
+/// How long a standing query waits for something to happen before it is asked again, in
+/// milliseconds.
+pub const WATCH_WAIT_MS_MAX: u64 = 10_000;
+/// Keys of one shard of which a client remembers what it showed last.
+pub const WATCH_SHOWN_MAX: usize = 1024;
+
 /// How far a client's logical time may be ahead of a node's clock, in milliseconds: a day.
 pub const CLIENT_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Longest a client request may take, in milliseconds.

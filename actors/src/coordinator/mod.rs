@@ -197,7 +197,10 @@ impl CoordinatorState {
                     Ok(ClientReply::Status(status)),
                 );
             }
-            ClientRequest::Get(_) | ClientRequest::Put(_) | ClientRequest::ScanShard(_) => {
+            ClientRequest::Get(_)
+            | ClientRequest::Put(_)
+            | ClientRequest::ScanShard(_)
+            | ClientRequest::Watch(_) => {
                 let error = RequestError::Invalid("a replica carries this out".into());
                 respond(&self.directory, &self.env, to, Err(error));
             }

@@ -15,7 +15,8 @@ use engram_core::types::{
 };
 use engram_core::wire::register::ReplyBody;
 use engram_core::wire::{
-    ClientReply, ClientRequest, ClientResponse, Frame, RequestEnvelope, RequestError, ReturnAddress,
+    ClientReply, ClientRequest, ClientResponse, Frame, RequestEnvelope, RequestError,
+    ReturnAddress, Watch,
 };
 use tracing::debug;
 
@@ -26,6 +27,7 @@ use crate::gossip::GossipActorMessage;
 use crate::index_partition::NodeQueryDone;
 use crate::replicator::ReplicatorMessage;
 use crate::shard::ShardMessage;
+use crate::watcher::{WatcherMessage, not_watching};
 
 /// Requests of this node's own coordinator come back to it under this session.
 pub const COORDINATOR_SESSION: SessionId = SessionId(0);
@@ -172,6 +174,10 @@ impl Router {
         let timeout_ms = u64::from(envelope.timeout_ms).clamp(1, REQUEST_TIMEOUT_MS_MAX);
         let deadline = now.plus(timeout_ms);
         check(&envelope.body, now)?;
+        if let ClientRequest::Watch(watch) = &envelope.body {
+            let watch = watch.clone();
+            return self.watch(to, deadline, watch, envelope, may_forward);
+        }
         let (shard, operation) = match &envelope.body {
             ClientRequest::Get(get) => {
                 let key = get.key.clone();
@@ -211,6 +217,40 @@ impl Router {
                 .replicator
                 .cast(ask)
                 .map_err(|_| unavailable("its actors are being respawned"))
+        } else if may_forward {
+            self.env
+                .transport
+                .send(replica, &Frame::Forward(to, envelope));
+            Ok(())
+        } else {
+            let version = self.directory.config().map_or(0, |config| config.version);
+            Err(RequestError::StaleConfig { version })
+        }
+    }
+
+    /// Any replica of a shard may be watched: whoever asked one goes on there.
+    fn watch(
+        &self,
+        to: ReturnAddress,
+        deadline: Millis,
+        watch: Watch,
+        envelope: RequestEnvelope,
+        may_forward: bool,
+    ) -> Result<(), RequestError> {
+        let shard = watch.shard;
+        let replica = self.directory.route(shard);
+        let replica = replica.ok_or_else(|| RequestError::Unavailable {
+            shard: shard.0,
+            reason: "no replica of it is reachable from this node".into(),
+        })?;
+        if replica == self.directory.me.id {
+            let watcher = self.directory.watcher().ok_or_else(not_watching)?;
+            let ask = WatcherMessage::Ask {
+                to,
+                deadline,
+                watch,
+            };
+            watcher.cast(ask).map_err(|_| not_watching())
         } else if may_forward {
             self.env
                 .transport
@@ -311,6 +351,14 @@ fn check(request: &ClientRequest, now: Millis) -> Result<(), RequestError> {
             check_namespace(put.key.namespace)?;
             check_time(put.write.since, now)?;
             check_write(&put.write, now)
+        }
+        ClientRequest::Watch(watch) => {
+            check_namespace(watch.namespace)?;
+            if watch.namespace == NamespaceId::SYSTEM || watch.shard.is_system() {
+                let reason = "the system namespace is not for clients";
+                return Err(RequestError::Unauthorized(reason.into()));
+            }
+            Ok(())
         }
         ClientRequest::Scan(scan) => check_limit(scan.limit),
         ClientRequest::ScanShard(scan) => check_limit(scan.scan.limit),

@@ -5,8 +5,8 @@ mod eviction;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_core::protocol::register::acceptor::Abstention;
 use engram_core::protocol::eviction::TICK_MS;
+use engram_core::protocol::register::acceptor::Abstention;
 use engram_core::protocol::register::proposer::{
     Effect, Event, Operation, Options, Origin, Proposer,
 };

@@ -11,6 +11,7 @@ use std::time::Duration;
 use engram_core::protocol::register::acceptor::{
     Abstention, Acceptor, Effect, Event, FeedPage, Options, TICK_MS,
 };
+use engram_core::protocol::watch::{WatchFeed, WatchQuery};
 use engram_core::storage::{Keyspace, RangeQuery, WriteBatch};
 use engram_core::types::{Ballot, IoId, Lseq, MemberId, RecordKey, Register, ShardId};
 use engram_core::wire::Frame;
@@ -30,6 +31,9 @@ const APPENDS_AT_ONCE: usize = 64;
 
 /// Called with a page of learned changes.
 pub type FeedDone = Box<dyn FnOnce(FeedPage) + Send>;
+
+/// Called with a page of changes of some keys.
+pub type WatchDone = Box<dyn FnOnce(WatchFeed) + Send>;
 
 /// What a shard actor is told. Senders are actors of the same node.
 pub enum ShardMessage {
@@ -68,6 +72,13 @@ pub enum ShardMessage {
         ballot: Ballot,
         /// What they hold.
         register: Arc<Register>,
+    },
+    /// From the watcher; answered through the callback.
+    Watch {
+        /// Which changes. Its token comes back with the page.
+        query: WatchQuery,
+        /// Called with the page.
+        done: WatchDone,
     },
     /// From gossip: a peer is reachable again.
     PeerUp(MemberId),
@@ -112,6 +123,7 @@ pub struct ShardState {
     /// Appends for which storage had no room, in order. Bounded by what one page of catch-up
     /// installs: requests are refused meanwhile.
     waiting: VecDeque<(IoId, WriteBatch)>,
+    watches: BTreeMap<u64, (u64, WatchDone)>,
     effects: Vec<Effect>,
 }
 
@@ -143,6 +155,7 @@ impl Actor for Shard {
             feeds: BTreeMap::new(),
             next_feed: 0,
             waiting: VecDeque::new(),
+            watches: BTreeMap::new(),
             effects: Vec::new(),
         };
         state.report();
@@ -223,6 +236,14 @@ impl Actor for Shard {
                 };
                 state.step(&myself, event)
             }
+            ShardMessage::Watch { mut query, done } => {
+                // Tokens of a watcher's earlier life may come again.
+                let token = state.next_feed;
+                state.next_feed += 1;
+                state.watches.insert(token, (query.token, done));
+                query.token = token;
+                state.step(&myself, Event::Watch(query))
+            }
             ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
             ShardMessage::PeerProgress(peer, next) => {
                 state.step(&myself, Event::PeerProgress(peer, next))
@@ -283,10 +304,17 @@ impl ShardState {
                 if let Some(index) = self.directory.index() {
                     index.advance(self.shard, below);
                 }
+                self.directory.ring(self.shard);
             }
             Effect::Feed(page) => {
                 if let Some(done) = self.feeds.remove(&page.token) {
                     done(page);
+                }
+            }
+            Effect::Watched(mut feed) => {
+                if let Some((token, done)) = self.watches.remove(&feed.token) {
+                    feed.token = token;
+                    done(feed);
                 }
             }
             Effect::Settle(key) => self.tell_replicator(ReplicatorMessage::Settle(key)),

@@ -18,6 +18,7 @@ use crate::env::Env;
 use crate::gossip::{Gossip, GossipArguments};
 use crate::index_partition::IndexPartitionActor;
 use crate::supervisor::shard::{ShardSupervisor, ShardSupervisorArguments};
+use crate::watcher::{Watcher, WatcherArguments};
 
 /// How often the node's own actors may be restarted.
 const INTENSITY: Intensity = Intensity {
@@ -103,6 +104,7 @@ pub struct NodeState {
 enum Child {
     Gossip,
     Coordinator,
+    Watcher,
     Embedder(usize),
     Partition(usize),
     Shard(ShardId),
@@ -133,6 +135,7 @@ impl Actor for NodeSupervisor {
             }
         }
         state.start(&myself, Child::Coordinator).await?;
+        state.start(&myself, Child::Watcher).await?;
         state.start(&myself, Child::Gossip).await?;
         Ok(state)
     }
@@ -190,7 +193,7 @@ impl Actor for NodeSupervisor {
         // restarted as a whole.
         match (child, state.restarts.failed(now)) {
             (
-                Child::Coordinator | Child::Embedder(_) | Child::Partition(_),
+                Child::Coordinator | Child::Watcher | Child::Embedder(_) | Child::Partition(_),
                 Decision::Restart { .. },
             ) => {
                 warn!(%node, %reason, ?child, "an actor failed, restarting it");
@@ -247,6 +250,16 @@ impl NodeState {
                     Actor::spawn_linked(None, Coordinator, arguments, myself.get_cell()).await?;
                 directory.set_coordinator(coordinator.clone());
                 coordinator.get_cell()
+            }
+            Child::Watcher => {
+                let arguments = WatcherArguments {
+                    directory: directory.clone(),
+                    env,
+                };
+                let (watcher, _) =
+                    Actor::spawn_linked(None, Watcher, arguments, myself.get_cell()).await?;
+                directory.set_watcher(watcher.clone());
+                watcher.get_cell()
             }
             Child::Embedder(number) => {
                 let index = directory.index().ok_or("this node has no index")?;

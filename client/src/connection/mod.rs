@@ -218,6 +218,7 @@ impl Connection {
             ClientRequest::Get(get) => &get.key,
             ClientRequest::Put(put) => &put.key,
             ClientRequest::ScanShard(scan) => return Some(scan.shard),
+            ClientRequest::Watch(watch) => return Some(watch.shard),
             _ => return None,
         };
         let shards = self

@@ -17,6 +17,7 @@ mod search;
 mod start;
 mod status;
 mod transfer;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -51,6 +52,8 @@ enum Command {
     Scan(scan::ScanArguments),
     /// Find entries by meaning or by words.
     Search(search::SearchArguments),
+    /// Print what becomes of keys, or new entries near a meaning, as it happens.
+    Watch(watch::WatchArguments),
     /// Write a namespace to a file, one line of JSON for each entry.
     Export(transfer::ExportArguments),
     /// Put every line of a file, as export writes them.
@@ -85,6 +88,7 @@ pub fn run(cli: Cli, hooks: Hooks) -> Result<(), Failure> {
         Command::Touch(arguments) => keys::touch(arguments),
         Command::Scan(arguments) => scan::run(arguments),
         Command::Search(arguments) => search::run(arguments),
+        Command::Watch(arguments) => watch::run(arguments),
         Command::Export(arguments) => transfer::export(&arguments),
         Command::Import(arguments) => transfer::import(&arguments),
         Command::Status(arguments) => status::run(&arguments),

@@ -385,7 +385,10 @@ impl World {
                     self.saw_page(client, scan, &page, current.call_us);
                 }
             }
-            ClientReply::Config(_) | ClientReply::Status(_) | ClientReply::Found(_) => {}
+            ClientReply::Config(_)
+            | ClientReply::Status(_)
+            | ClientReply::Found(_)
+            | ClientReply::Watched(_) => {}
         }
         self.think(client);
     }

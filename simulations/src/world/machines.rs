@@ -118,6 +118,8 @@ impl World {
                 self.send(node, to, Message::Request(request));
             }
             AcceptorEffect::Advance(below) => self.index_hears(node, below),
+            // Nobody watches here.
+            AcceptorEffect::Watched(_) => {}
             AcceptorEffect::Feed(page) => self.soon(node, LocalEvent::IndexFed(page)),
             AcceptorEffect::Settle(key) => {
                 self.soon(node, LocalEvent::Proposer(proposer::Event::Settle(key)));

@@ -8,3 +8,4 @@ pub mod register;
 pub mod restart;
 pub mod scan;
 pub mod search;
+pub mod watch;

@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::search::{Search, SearchReply};
+use super::watch::{Watch, WatchPage};
 use crate::types::{
     Ballot, Blob, ClusterConfig, Key, LogicalTime, MemberId, Millis, NamespaceId, NamespaceOptions,
     RecordKey, Write,
@@ -117,6 +118,8 @@ pub enum ClientRequest {
     OpenNamespace(OpenNamespace),
     /// See [`GetStatus`].
     GetStatus(GetStatus),
+    /// See [`Watch`].
+    Watch(Watch),
 }
 
 /// What a key holds.
@@ -245,6 +248,8 @@ pub enum ClientReply {
     Config(ClusterConfig),
     /// To `GetStatus`.
     Status(NodeStatus),
+    /// To `Watch`.
+    Watched(WatchPage),
 }
 
 /// A request that was not carried out, and what its sender can do about it.
@@ -321,3 +326,4 @@ request!(Search => Found, SearchReply);
 request!(GetConfig => Config, ClusterConfig);
 request!(OpenNamespace => Config, ClusterConfig);
 request!(GetStatus => Status, NodeStatus);
+request!(Watch => Watched, WatchPage);

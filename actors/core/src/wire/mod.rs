@@ -5,6 +5,7 @@ mod frame;
 mod gossip;
 pub mod register;
 mod search;
+mod watch;
 
 pub use client::{
     ClientReply, ClientRequest, ClientResponse, Entry, Get, GetConfig, GetStatus, NodeStatus,
@@ -14,3 +15,4 @@ pub use client::{
 pub use frame::{Frame, FrameError, RequestEnvelope, ReturnAddress};
 pub use gossip::{GossipMessage, ShardSummary};
 pub use search::{Search, SearchHit, SearchMode, SearchReply};
+pub use watch::{Similar, Watch, WatchChange, WatchPage, Watched};

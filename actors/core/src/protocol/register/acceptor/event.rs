@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::rebuild::Abstention;
 use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SCRUB_EVERY_MS_DEFAULT};
+use crate::protocol::watch::{WatchFeed, WatchQuery};
 use crate::storage::format::FormatError;
 use crate::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
 use crate::types::{
@@ -82,6 +83,8 @@ pub enum Event {
         /// Most entries wanted.
         limit: usize,
     },
+    /// A standing query asks for learned changes of some keys.
+    Watch(WatchQuery),
     /// The index partition knows, durably, of every deletion up to this position. Said again after
     /// a respawn.
     Indexed(Lseq),
@@ -128,6 +131,8 @@ pub enum Effect {
     Advance(Lseq),
     /// Answer the index partition.
     Feed(FeedPage),
+    /// Answer a standing query.
+    Watched(WatchFeed),
     /// Have this replica's proposer finish a round on the key, which settles or expires it.
     Settle(RecordKey),
     /// Have this replica's proposer purge the key, if it is still a tombstone.

@@ -28,6 +28,9 @@ enum Purpose {
         token: u64,
         upto: Lseq,
     },
+    Watch {
+        token: u64,
+    },
     Compare {
         peer: MemberId,
         upto: Lseq,
@@ -104,6 +107,18 @@ impl Acceptor {
             .collect();
         let after = self.log.last_in_flight();
         self.gather(now, Purpose::Feed { token, upto }, wanted, after, out);
+    }
+
+    /// Gathers what a standing query wants of a page.
+    pub(super) fn gather_watch(
+        &mut self,
+        now: Millis,
+        token: u64,
+        wanted: Vec<(RecordKey, Ballot)>,
+        out: &mut Vec<Effect>,
+    ) {
+        let after = self.log.last_in_flight();
+        self.gather(now, Purpose::Watch { token }, wanted, after, out);
     }
 
     /// Compares a page of a peer's change log with this replica's records.
@@ -195,6 +210,12 @@ impl Acceptor {
                     upto,
                 };
                 self.hold(Effect::Feed(page), after, out);
+            }
+            Purpose::Watch { token } => {
+                let found = gather.wanted.into_iter().zip(gather.found).collect();
+                if let Some(feed) = self.watched(token, found) {
+                    self.hold(Effect::Watched(feed), after, out);
+                }
             }
             Purpose::Compare { peer, upto, more } => {
                 let mut wanted = Vec::new();

@@ -224,6 +224,7 @@ impl Acceptor {
         self.meta.floor_time = self.meta.floor_time.max(old.register.newest_time());
         self.log.forget(key);
         self.gone.purged(key);
+        self.watches.purged(key, old);
         self.tail.remove(old.lseq);
         let mut batch = WriteBatch::default();
         batch.remove(Keyspace::Records, keys::record(shard, key));

@@ -22,6 +22,7 @@ mod scrub;
 mod tail;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -40,6 +41,7 @@ use self::rebuild::Damaged;
 use self::recovery::Stage;
 use self::scrub::Scrub;
 use self::tail::Tail;
+use self::watch::Watches;
 use super::cache::{RecordCache, Slot};
 use crate::limits::SHARD_WAITING_MAX;
 use crate::storage::format::{Record, ShardMeta};
@@ -71,6 +73,7 @@ pub struct Acceptor {
     gone: Gone,
     damaged: Damaged,
     scrub: Scrub,
+    watches: Watches,
     next_io: IoId,
     durable: IoId,
     next_request: RequestId,
@@ -92,6 +95,7 @@ impl Acceptor {
             witnessed: peers.is_empty(),
             catch_up: CatchUp::new(&peers),
             gone: Gone::new(options.indexed),
+            watches: Watches::default(),
             cache: RecordCache::new(options.cache_bytes),
             options,
             stage: Stage::Created,
@@ -133,6 +137,7 @@ impl Acceptor {
                 after,
                 limit,
             } => self.feed(now, token, after, limit, out),
+            Event::Watch(query) => self.watch(now, query, out),
             Event::Indexed(upto) => self.gone.indexed(upto),
             Event::Rebuilt {
                 key,

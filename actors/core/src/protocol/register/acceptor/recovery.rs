@@ -74,6 +74,7 @@ impl Acceptor {
         self.catch_up.recovered(&self.meta.seen);
         self.log.recovered(self.meta.next_lseq);
         self.tail.recovered(self.meta.next_lseq);
+        self.watches.recovered(self.meta.next_lseq);
         self.reserved_below = self.meta.next_lseq;
         self.stage = Stage::Unlearned;
         self.read_unlearned(self.meta.learned_below, out);

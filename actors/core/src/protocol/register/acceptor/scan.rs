@@ -35,6 +35,8 @@ pub(super) enum RangeUse {
         after: Lseq,
         below: Lseq,
     },
+    /// A standing query's.
+    Watch { token: u64, below: Lseq },
     /// Expired values to be turned into tombstones.
     Expired,
     /// Tombstones to be purged, up to this position.
@@ -79,6 +81,10 @@ impl Acceptor {
             }
             Some(RangeUse::Expired) => self.expired_ranged(now, &page, out),
             Some(RangeUse::Scrub) => self.scrubbed(now, &page, out),
+            Some(RangeUse::Watch { token, below }) => {
+                let page = ChangesPage::from_disk(&page, self.watched_after(token));
+                self.watch_page(now, token, below, page, out);
+            }
             Some(RangeUse::Empties { below }) => self.empties_ranged(now, below, &page, out),
         }
     }

@@ -7,4 +7,5 @@ mod learning;
 mod purging;
 mod recovery;
 mod voting;
+mod watching;
 mod world;

@@ -1,0 +1,108 @@
+//! Comparing new entries with the meaning that a standing query looks for.
+
+use std::sync::Arc;
+
+use super::{WatchEntry, WatchState};
+use crate::index::{Embedding, IndexOptions, IndexedText};
+
+/// Why an embedding is missing.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Missing {
+    /// It is not there yet.
+    Waiting,
+    /// The text has no meaning for the model.
+    Never,
+}
+
+type Place = Result<Arc<Embedding>, Missing>;
+
+/// The comparison of one page.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Comparison {
+    query: Place,
+    threshold: f32,
+    entries: Vec<(WatchEntry, Place)>,
+}
+
+/// A text to be embedded for a comparison.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Text {
+    /// Comes back with the vector: 0 for the query, else the place of the entry plus one.
+    pub(super) place: usize,
+    pub(super) text: String,
+}
+
+impl Comparison {
+    /// Begins one; returns it with the texts to embed. Only values are compared.
+    pub(super) fn new(
+        query: &str,
+        threshold: f32,
+        entries: Vec<WatchEntry>,
+        options: &IndexOptions,
+    ) -> (Comparison, Vec<Text>) {
+        let mut texts = vec![Text {
+            place: 0,
+            text: query.to_owned(),
+        }];
+        let mut kept = Vec::new();
+        for entry in entries {
+            let WatchState::Present(register) = &entry.state else {
+                continue;
+            };
+            let value = register
+                .value
+                .as_ref()
+                .map_or(&[][..], |value| value.as_ref());
+            let key = entry.key.key.as_bytes();
+            let text = IndexedText::from_entry(&options.source, key, value).meaning;
+            if text.is_empty() {
+                continue;
+            }
+            kept.push((entry, Err(Missing::Waiting)));
+            let place = kept.len();
+            texts.push(Text { place, text });
+        }
+        let comparison = Comparison {
+            query: Err(Missing::Waiting),
+            threshold,
+            entries: kept,
+        };
+        (comparison, texts)
+    }
+
+    /// Whether there is anything to compare.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// A text was embedded; none if the model never will.
+    pub(super) fn embedded(&mut self, place: usize, vector: Option<Arc<Embedding>>) {
+        let slot = match place.checked_sub(1) {
+            None => Some(&mut self.query),
+            Some(entry) => self.entries.get_mut(entry).map(|(_, slot)| slot),
+        };
+        if let Some(slot) = slot {
+            *slot = vector.ok_or(Missing::Never);
+        }
+    }
+
+    /// Whether nothing is waited for any more.
+    pub(super) fn is_over(&self) -> bool {
+        let waits = |place: &Place| matches!(place, Err(Missing::Waiting));
+        !waits(&self.query) && !self.entries.iter().any(|(_, place)| waits(place))
+    }
+
+    /// What is near enough, with its cosine similarity.
+    pub(super) fn result(self) -> Vec<(WatchEntry, Option<f32>)> {
+        let Ok(query) = self.query else {
+            return Vec::new();
+        };
+        let entries = self.entries.into_iter();
+        entries
+            .filter_map(|(entry, place)| {
+                let score = place.ok()?.cosine(&query)?;
+                (score >= self.threshold).then_some((entry, Some(score)))
+            })
+            .collect()
+    }
+}
