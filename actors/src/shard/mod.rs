@@ -30,6 +30,8 @@ const APPENDS_AT_ONCE: usize = 64;
 
 /// Called with a page of learned changes.
 pub type FeedDone = Box<dyn FnOnce(FeedPage) + Send>;
+/// Called with the position up to which the log holds everything acknowledged, if that is known.
+pub type FreshDone = Box<dyn FnOnce(Option<Lseq>) + Send>;
 
 /// What a shard actor is told. Senders are actors of the same node.
 pub enum ShardMessage {
@@ -69,6 +71,9 @@ pub enum ShardMessage {
         /// What they hold.
         register: Arc<Register>,
     },
+    /// From the index partition: up to where does the log hold everything acknowledged? Answered
+    /// through the callback; not at all if this life ends before.
+    Freshen(FreshDone),
     /// From gossip: a peer is reachable again.
     PeerUp(MemberId),
     /// From gossip: a peer says how far its log reaches.
@@ -108,6 +113,7 @@ pub struct ShardState {
     restarts: u32,
     index_stalled: bool,
     feeds: BTreeMap<u64, FeedDone>,
+    freshens: BTreeMap<u64, FreshDone>,
     next_feed: u64,
     /// Appends for which storage had no room, in order. Bounded by what one page of catch-up
     /// installs: requests are refused meanwhile.
@@ -141,6 +147,7 @@ impl Actor for Shard {
             restarts,
             index_stalled: false,
             feeds: BTreeMap::new(),
+            freshens: BTreeMap::new(),
             next_feed: 0,
             waiting: VecDeque::new(),
             effects: Vec::new(),
@@ -223,6 +230,12 @@ impl Actor for Shard {
                 };
                 state.step(&myself, event)
             }
+            ShardMessage::Freshen(done) => {
+                let token = state.next_feed;
+                state.next_feed += 1;
+                state.freshens.insert(token, done);
+                state.step(&myself, Event::Freshen(token))
+            }
             ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
             ShardMessage::PeerProgress(peer, next) => {
                 state.step(&myself, Event::PeerProgress(peer, next))
@@ -287,6 +300,11 @@ impl ShardState {
             Effect::Feed(page) => {
                 if let Some(done) = self.feeds.remove(&page.token) {
                     done(page);
+                }
+            }
+            Effect::Freshened { token, upto } => {
+                if let Some(done) = self.freshens.remove(&token) {
+                    done(upto);
                 }
             }
             Effect::Settle(key) => self.tell_replicator(ReplicatorMessage::Settle(key)),
@@ -429,6 +447,7 @@ impl ShardState {
             report.status.changes = status.changes;
             report.status.unlearned = status.unlearned;
             report.status.behind = status.behind;
+            report.caught_up = status.caught_up;
             report.purged = status.purged;
             report.unindexed = status.unindexed;
             report.index_stalled = status.index_stalled;

@@ -1,7 +1,8 @@
 //! `engram namespace` and `engram clear`.
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueEnum};
-use engram_client::{Client, IndexSource, NamespaceOptions};
+use engram_client::{Client, IndexSource, NamespaceOptions, TextLanguage};
 use serde_json::{Value, json};
 
 use super::connect::{ConnectionArguments, existing};
@@ -49,12 +50,28 @@ struct OptionArguments {
     /// Do not search it by words.
     #[arg(long)]
     no_text: bool,
+    /// The language of its texts, for searches by words; `plain` takes words as they are.
+    #[arg(long, default_value = "english", value_parser = language_names())]
+    language: String,
     /// Do not search it by meaning.
     #[arg(long)]
     no_semantic: bool,
     /// The model that turns its texts into vectors.
     #[arg(long, value_name = "NAME", default_value = "builtin")]
     embedder: String,
+}
+
+fn language_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(TextLanguage::ALL.map(|(_, name)| name))
+}
+
+/// In which language a namespace is searched by words, if it is.
+fn words_name(options: &NamespaceOptions) -> &'static str {
+    if options.text {
+        options.language.name()
+    } else {
+        "no"
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -76,6 +93,7 @@ impl OptionArguments {
                 Source::Both => IndexSource::Both,
             },
             text: !self.no_text,
+            language: TextLanguage::from_name(&self.language).unwrap_or_default(),
             semantic: !self.no_semantic,
             embedder: self.embedder,
         }
@@ -145,11 +163,10 @@ fn list(common: &Common) -> Result<(), Failure> {
             } else {
                 "no"
             };
-            let words = if options.text { "yes" } else { "no" };
             table.add_row(vec![
                 &namespace.name,
                 source_name(options.source),
-                words,
+                words_name(options),
                 meaning,
             ]);
         }
@@ -179,7 +196,6 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             output.json(&document)?;
             return output.flush();
         }
-        let words = if options.text { "yes" } else { "no" };
         let meaning = if options.semantic {
             options.embedder.as_str()
         } else {
@@ -189,7 +205,7 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             ("namespace", name),
             ("keys", &show_count(keys)),
             ("searched", source_name(options.source)),
-            ("by words", words),
+            ("by words", words_name(&options)),
             ("by meaning", meaning),
         ];
         for (name, text) in rows {
@@ -213,6 +229,7 @@ fn document(name: &str, options: &NamespaceOptions) -> Value {
         "namespace": name,
         "source": source_name(options.source),
         "text": options.text,
+        "language": options.language.name(),
         "semantic": options.semantic,
         "embedder": options.embedder,
     })

@@ -119,6 +119,8 @@ impl World {
             }
             AcceptorEffect::Advance(below) => self.index_hears(node, below),
             AcceptorEffect::Feed(page) => self.soon(node, LocalEvent::IndexFed(page)),
+            // Only an index asks for it.
+            AcceptorEffect::Freshened { .. } => {}
             AcceptorEffect::Settle(key) => {
                 self.soon(node, LocalEvent::Proposer(proposer::Event::Settle(key)));
             }

@@ -50,6 +50,7 @@ impl Acceptor {
             return;
         }
         self.catch_up_tick(now, out);
+        self.freshness_tick(now, out);
         self.settle_overdue(now, out);
         self.rebuild_damaged(out);
         self.scrub_tick(now, out);
