@@ -235,7 +235,7 @@ impl IndexPartitionState {
                 let done = move |page| tell.happened(Event::Page { ticket, page });
                 self.arguments.feed.request(request, Box::new(done));
             }
-            Effect::Freshen { ticket, shard } => {
+            Effect::Freshen { ticket, shard, fed } => {
                 let done = move |upto| {
                     tell.happened(Event::Freshened {
                         ticket,
@@ -243,7 +243,7 @@ impl IndexPartitionState {
                         upto,
                     });
                 };
-                self.arguments.feed.freshen(shard, Box::new(done));
+                self.arguments.feed.freshen(shard, fed, Box::new(done));
             }
             Effect::Embed {
                 ticket,

@@ -7,7 +7,7 @@ use engram_core::index::{
     FeedEntry, FeedPage, FeedRequest, IndexOptions, IndexOptionsLookup, ModelId, NamespaceIndexing,
 };
 use engram_core::protocol::register::acceptor;
-use engram_core::types::{NamespaceId, ShardId};
+use engram_core::types::{Lseq, NamespaceId, ShardId};
 
 use super::{FeedPageDone, FreshPositionDone, ShardFeed};
 use crate::directory::Directory;
@@ -53,10 +53,10 @@ impl ShardFeed for DirectoryFeed {
         drop(local.shard.cast(message));
     }
 
-    fn freshen(&self, shard: ShardId, done: FreshPositionDone) {
+    fn freshen(&self, shard: ShardId, fed: Lseq, done: FreshPositionDone) {
         match self.directory.shard(shard) {
             // From a dead shard there is no answer, and the search goes on without it.
-            Some(local) => drop(local.shard.cast(ShardMessage::Freshen(done))),
+            Some(local) => drop(local.shard.cast(ShardMessage::Freshen { fed, done })),
             None => done(None),
         }
     }

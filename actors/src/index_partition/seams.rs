@@ -20,9 +20,9 @@ pub trait ShardFeed: Send + Sync + 'static {
     /// Asks for a page. Returns at once; a page that never comes is asked for again.
     fn request(&self, request: FeedRequest, done: FeedPageDone);
 
-    /// Asks up to where the log of a shard holds every write that was acknowledged before.
-    /// Returns at once; the answer may never come.
-    fn freshen(&self, shard: ShardId, done: FreshPositionDone);
+    /// Asks up to where the log of a shard holds every write that was acknowledged before; `fed` is
+    /// how far the partition is in it. Returns at once; the answer may never come.
+    fn freshen(&self, shard: ShardId, fed: Lseq, done: FreshPositionDone);
 }
 
 /// The partitions of the other members that replicate the same shards.

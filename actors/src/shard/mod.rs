@@ -73,7 +73,12 @@ pub enum ShardMessage {
     },
     /// From the index partition: up to where does the log hold everything acknowledged? Answered
     /// through the callback; not at all if this life ends before.
-    Freshen(FreshDone),
+    Freshen {
+        /// How far the partition is in the log.
+        fed: Lseq,
+        /// Called with the answer.
+        done: FreshDone,
+    },
     /// From gossip: a peer is reachable again.
     PeerUp(MemberId),
     /// From gossip: a peer says how far its log reaches.
@@ -230,11 +235,11 @@ impl Actor for Shard {
                 };
                 state.step(&myself, event)
             }
-            ShardMessage::Freshen(done) => {
+            ShardMessage::Freshen { fed, done } => {
                 let token = state.next_feed;
                 state.next_feed += 1;
                 state.freshens.insert(token, done);
-                state.step(&myself, Event::Freshen(token))
+                state.step(&myself, Event::Freshen { token, fed })
             }
             ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
             ShardMessage::PeerProgress(peer, next) => {

@@ -98,7 +98,7 @@ impl ShardFeed for Log {
         });
     }
 
-    fn freshen(&self, _: ShardId, done: FreshPositionDone) {
+    fn freshen(&self, _: ShardId, _: Lseq, done: FreshPositionDone) {
         let log = self.0.lock().expect("not poisoned");
         let last = log.last().map_or(Lseq(0), |entry| entry.lseq);
         drop(log);

@@ -177,6 +177,8 @@ pub enum Effect {
         ticket: QueryTicket,
         /// Which shard.
         shard: ShardId,
+        /// Up to where this partition has dealt with the log.
+        fed: Lseq,
     },
     /// Search the full-text index.
     SearchText {

@@ -36,11 +36,17 @@ impl IndexPartition {
         fresh_ms: u32,
         out: &mut Vec<Effect>,
     ) {
-        let shards: BTreeMap<ShardId, Option<Lseq>> =
-            shards.into_iter().map(|shard| (shard, None)).collect();
-        for shard in shards.keys().copied() {
-            out.push(Effect::Freshen { ticket, shard });
+        let mut hoped = BTreeMap::new();
+        for shard in shards {
+            let state = self.shards.get(&shard);
+            // Before, the shard may take what a former life was fed for what this one was.
+            if let Some(state) = state.filter(|state| state.reached_end) {
+                let fed = state.fed;
+                out.push(Effect::Freshen { ticket, shard, fed });
+                hoped.insert(shard, None);
+            }
         }
+        let shards = hoped;
         let until = now.plus(u64::from(fresh_ms));
         let fresh = FreshQuery {
             query,

@@ -83,8 +83,13 @@ pub enum Event {
         limit: usize,
     },
     /// Up to where does the change log hold every write that was acknowledged before now? Answered
-    /// by [`Effect::Freshened`] with the same token.
-    Freshen(u64),
+    /// by [`Effect::Freshened`] once the index was fed so far.
+    Freshen {
+        /// Comes back with the answer.
+        token: u64,
+        /// The position up to which the index has been fed in its present life.
+        fed: Lseq,
+    },
     /// The index partition knows, durably, of every deletion up to this position. Said again after
     /// a respawn.
     Indexed(Lseq),
@@ -132,8 +137,8 @@ pub enum Effect {
     /// Answer the index partition.
     Feed(FeedPage),
     /// Answers [`Event::Freshen`]: every write acknowledged before it is in the change log up to
-    /// this position, or was overwritten since, and everything up to there may be fed. None: that
-    /// cannot be known.
+    /// this position, or was overwritten since, and everything up to there has been fed. None:
+    /// that cannot be known.
     Freshened {
         /// As asked.
         token: u64,

@@ -3,8 +3,12 @@
 //! Such a write is on a majority of the replicas, durably, so either this one has it, or one of as
 //! many others as make up a majority with it. Their logs are followed to where they end, beginning
 //! after the question; what they hold is then in the own log, at some position below its end. The
-//! answer is that end, once everything below it is durable and known to be chosen: keys that wait
-//! to be learned are settled by rounds.
+//! answer is that end, once everything below it is durable and known to be chosen, and was fed to
+//! the index: keys that wait to be learned are settled by rounds.
+//!
+//! A round that settles a key gives its record a later position without changing it. If the old
+//! position was not fed yet, the end moves there, too; else the index would not be waited for. A
+//! new write does the same, but whoever asks cannot tell whether it came before or after.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +39,8 @@ struct Wait {
 #[derive(Debug, Default)]
 pub(super) struct Freshness {
     waits: BTreeMap<u64, Wait>,
+    /// The index was fed up to here: of each record there the version that it had then.
+    fed: Lseq,
 }
 
 impl Freshness {
@@ -43,6 +49,31 @@ impl Freshness {
         self.waits.values().any(|wait| {
             wait.barrier.is_none() && !wait.heard.contains(&peer) && wait.asked_from > last
         })
+    }
+
+    /// The index has been fed up to here.
+    pub(super) fn fed(&mut self, upto: Lseq) {
+        self.fed = self.fed.max(upto);
+    }
+
+    /// The index asks for what comes after this position: if it has been there before, it has
+    /// begun anew.
+    pub(super) fn asked_after(&mut self, after: Lseq) {
+        self.fed = after;
+    }
+
+    /// A record went from one position to another without a new write.
+    pub(super) fn moved(&mut self, from: Lseq, to: Lseq) {
+        if from <= self.fed {
+            return;
+        }
+        for wait in self.waits.values_mut() {
+            if let Some(barrier) = &mut wait.barrier
+                && from < *barrier
+            {
+                *barrier = Lseq(to.0.saturating_add(1)).max(*barrier);
+            }
+        }
     }
 
     /// Whether anybody waits for peers.
@@ -54,7 +85,8 @@ impl Freshness {
 impl Acceptor {
     /// Up to where does the log hold everything acknowledged? Answered by
     /// [`Effect::Freshened`].
-    pub(super) fn freshen(&mut self, now: Millis, token: u64, out: &mut Vec<Effect>) {
+    pub(super) fn freshen(&mut self, now: Millis, token: u64, fed: Lseq, out: &mut Vec<Effect>) {
+        self.freshness.fed(fed);
         if !self.is_serving() || self.freshness.waits.len() >= FRESH_WAITS_MAX {
             return out.push(Effect::Freshened { token, upto: None });
         }
@@ -141,8 +173,10 @@ impl Acceptor {
             return;
         }
         let ready = self.log.ready_below(self.meta.next_lseq);
+        let fed_below = Lseq(self.freshness.fed.0.saturating_add(1));
+        let covered = ready.min(fed_below);
         self.freshness.waits.retain(|token, wait| {
-            let reached = wait.barrier.filter(|barrier| *barrier <= ready);
+            let reached = wait.barrier.filter(|barrier| *barrier <= covered);
             if let Some(barrier) = reached {
                 let (token, upto) = (*token, Some(Lseq(barrier.0.saturating_sub(1))));
                 out.push(Effect::Freshened { token, upto });

@@ -137,7 +137,7 @@ impl Acceptor {
                 after,
                 limit,
             } => self.feed(now, token, after, limit, out),
-            Event::Freshen(token) => self.freshen(now, token, out),
+            Event::Freshen { token, fed } => self.freshen(now, token, fed, out),
             Event::Indexed(upto) => self.gone.indexed(upto),
             Event::Rebuilt {
                 key,
