@@ -25,7 +25,7 @@ impl Highlighter {
 
     /// Of the value, or of the key if only that has words that were looked for.
     pub(super) fn snippet(&self, key: &Key, entry: &Entry) -> Snippet {
-        let value = IndexedText::from_entry(IndexSource::Value, b"", entry.value.as_ref());
+        let value = IndexedText::from_entry(&IndexSource::Value, b"", entry.value.as_ref());
         let of_value = Snippet::of(&value.words, &self.sought, &self.analyzer);
         if !of_value.marks.is_empty() {
             return of_value;
