@@ -102,7 +102,8 @@ impl Corpus {
                 Value::String(text) => text.clone(),
                 document => document.to_string(),
             };
-            let text = IndexedText::from_entry(&IndexSource::Both, key.as_bytes(), value.as_bytes());
+            let text =
+                IndexedText::from_entry(&IndexSource::Both, key.as_bytes(), value.as_bytes());
             changes.push(TextChange::Upsert(TextDocument {
                 key: record(&key),
                 shard: SHARD,
