@@ -13,4 +13,4 @@ demo:
 
 # A long simulation campaign: `just soak 0 10000`.
 soak from to:
-    cargo run --profile sim -p engram-simulations --example soak -- {{from}} {{to}}
+    cargo run --profile sim --bin engram-sim -- run --jobs 2 --seeds {{from}}..{{to}}

@@ -8,6 +8,8 @@ use engram_core::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
 use engram_core::types::{Lsn, MemberId, Millis, SessionId};
 use engram_core::wire::Frame;
 
+use crate::buggify::Buggify;
+
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -141,4 +143,6 @@ pub struct Env {
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What the simulator has happen at points of the actors; nothing in production.
+    pub buggify: Buggify,
 }

@@ -27,6 +27,7 @@
 //! [`storage::GroupCommitStore`], whose failure ends the process. [`ingress`] routes what arrives
 //! from other processes; [`mod@env`] is the one seam to the world.
 
+pub mod buggify;
 pub mod coordinator;
 pub mod directory;
 pub mod embedder;

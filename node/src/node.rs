@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engram_actors::buggify::Buggify;
 use engram_actors::directory::Directory;
 use engram_actors::embedder::QueuedEmbedder;
 use engram_actors::env::{Clock, Entropy, Env, Store, Transport};
@@ -122,6 +123,7 @@ impl Node {
             transport: transport.clone() as Arc<dyn Transport>,
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
             entropy: Arc::new(SystemEntropy) as Arc<dyn Entropy>,
+            buggify: Buggify::default(),
         };
         let directory = Arc::new(Directory::new(member.clone(), data.boot(), env.clock.now()));
         let identity = Identity {
@@ -148,6 +150,7 @@ impl Node {
                 expected: config.bootstrap_expect,
                 cache_bytes: config.shard_cache_bytes,
                 purge_after_ms: config.purge_after_ms,
+                ..NodeOptions::default()
             },
             directory: directory.clone(),
             env: env.clone(),

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::checkers::{Property, Violation};
-use crate::profile::{Planted, Profile};
+use crate::profile::Profile;
 use crate::world::{Counters, Outcome, Setup, World};
 
 /// The environment variable that names one seed to run, with its trace.
@@ -16,35 +15,9 @@ pub fn run_seed(seed: u64, print: bool) -> Outcome {
     World::run(&Setup {
         seed,
         profile: Profile::draw(seed),
-        planted: None,
+        mutant: None,
         clients_only: false,
         print,
-    })
-}
-
-/// Runs seeds with a planted fault until a violation is found; tells the seed and the violation.
-/// With `clients_only`, only what clients can notice counts.
-pub fn find_planted(planted: Planted, clients_only: bool, seeds: u64) -> Option<(u64, Violation)> {
-    (0..seeds).find_map(|seed| {
-        let setup = Setup {
-            seed,
-            profile: planted.profile(seed),
-            planted: Some(planted),
-            clients_only,
-            print: false,
-        };
-        // The state machines assert what must never be: that counts as caught, too, unless only
-        // what clients see is wanted.
-        let run = std::panic::catch_unwind(|| World::run(&setup).violations.into_iter().next());
-        let found = match run {
-            Ok(found) => found,
-            Err(_) if clients_only => None,
-            Err(_) => Some(Violation::new(
-                Property::Panic,
-                "an assertion failed".into(),
-            )),
-        };
-        found.map(|violation| (seed, violation))
     })
 }
 

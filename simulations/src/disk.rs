@@ -1,7 +1,8 @@
 //! A simulated disk: durable keyspaces, and a queue of batches that are not durable yet.
 //!
 //! Batches become durable atomically and in order, as a group, when a sync ends. A crash keeps a
-//! random prefix of the queue. Reads see durable state, or, where a store shows batches before
+//! random prefix of the queue; of the batch after it, part may be on the medium, which the store
+//! notices by its checksum, and drops. Reads see durable state, or, where a store shows batches before
 //! they are synced, a prefix of the queue on top of it.
 
 use std::collections::{BTreeMap, VecDeque};

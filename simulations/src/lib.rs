@@ -10,6 +10,7 @@
 //! | [`world`] | steps acceptors, proposers, disks, network, clients and faults in virtual time |
 //! | [`ledger`] | knows every register that any disk ever held, and which were chosen |
 //! | [`checkers`] | one file per property; each is itself tested with a planted violation |
+//! | [`mutant`], [`hunt`] | known bugs, planted on purpose, and where each is caught |
 //! | [`campaign`] | runs seeds and says how to run a failed one again |
 
 pub mod campaign;
@@ -17,7 +18,9 @@ pub mod checkers;
 pub mod cluster;
 pub mod disk;
 pub mod history;
+pub mod hunt;
 pub mod ledger;
+pub mod mutant;
 pub mod profile;
 pub mod trace;
 pub mod world;

@@ -2,64 +2,6 @@
 
 use engram_core::protocol::random::Random;
 
-/// A fault planted on purpose, to see the checkers catch it. None of them is in production code:
-/// the world itself misbehaves.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Planted {
-    /// The disk reports batches durable before they are.
-    LyingSync,
-    /// A restarted replica has lost its disk and votes on under its old name.
-    Amnesia,
-    /// A restarted replica has dropped its tombstones by itself.
-    DroppedTombstones,
-    /// A client sends a write again under a fresh write id.
-    BlindRetry,
-    /// Actors are respawned, and nodes restarted, without raising the incarnation.
-    SameIncarnation,
-    /// Purges are ordered as soon as two of three replicas hold the tombstone.
-    EarlyPurge,
-    /// The index says that it knows of deletions before it has committed them.
-    EagerIndex,
-}
-
-impl Planted {
-    /// All of them.
-    pub const ALL: [Planted; 7] = [
-        Planted::LyingSync,
-        Planted::Amnesia,
-        Planted::DroppedTombstones,
-        Planted::BlindRetry,
-        Planted::SameIncarnation,
-        Planted::EarlyPurge,
-        Planted::EagerIndex,
-    ];
-}
-
-impl Planted {
-    /// The profile of a seed in which this fault is sought: as drawn, but for what it takes to do
-    /// harm.
-    pub fn profile(self, seed: u64) -> Profile {
-        let drawn = Profile::draw(seed);
-        match self {
-            // A replica must miss a deletion, and the purge that follows, until a client reads
-            // through it: tombstones are many and soon purged, messages lost or late.
-            Planted::EarlyPurge => Profile {
-                replicas: 3,
-                operations: 400,
-                think_ms: 150,
-                lose: 150,
-                tail: 300,
-                tail_us: 2_000_000,
-                wander: 1000,
-                purge_after_ms: 100,
-                index_commit_ms: 1,
-                ..drawn
-            },
-            _ => drawn,
-        }
-    }
-}
-
 /// How a seed's world behaves. Probabilities are per mille, times as named.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Profile {

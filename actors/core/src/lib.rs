@@ -6,6 +6,7 @@
 pub mod index;
 pub mod limits;
 pub mod placement;
+pub mod planted;
 pub mod protocol;
 pub mod storage;
 pub mod types;

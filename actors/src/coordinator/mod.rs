@@ -56,6 +56,8 @@ pub enum CoordinatorMessage {
     MemberDown(MemberId),
     /// From the timer.
     Tick,
+    /// From tests and diagnosis: hears how many operations and questions are open.
+    Inspect(Box<dyn FnOnce(usize) + Send>),
 }
 
 impl ractor::Message for CoordinatorMessage {}
@@ -166,12 +168,19 @@ impl Actor for Coordinator {
             }
             CoordinatorMessage::MemberDown(member) => state.member_down(member),
             CoordinatorMessage::Tick => state.tick(),
+            CoordinatorMessage::Inspect(look) => look(state.open()),
         }
         Ok(())
     }
 }
 
 impl CoordinatorState {
+    /// How many operations and questions are open.
+    fn open(&self) -> usize {
+        let questions = self.asked.len() + self.asked_partitions.len() + self.verifying.len();
+        self.operations.len() + questions
+    }
+
     fn begin(&mut self, to: ReturnAddress, deadline: Millis, request: ClientRequest) {
         if self.operations.len() >= COORDINATOR_OPERATIONS_MAX {
             let error = RequestError::Overloaded { retry_after_ms: 50 };

@@ -73,6 +73,10 @@ impl Actor for EmbedderActor {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the thread of a slow model; in simulation models are inline"
+)]
 fn start_thread(
     embedder: &QueuedEmbedder,
     actor: ActorRef<EmbedderMessage>,

@@ -16,7 +16,7 @@ use engram_core::wire::{ClientResponse, Frame, ReturnAddress};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use self::eviction::Eviction;
-
+use crate::buggify::Point;
 use crate::directory::Directory;
 use crate::env::Env;
 use crate::ingress::answer;
@@ -145,6 +145,11 @@ impl Actor for Replicator {
                 return Ok(());
             }
             ReplicatorMessage::Reply(reply) => Event::Reply(reply),
+            ReplicatorMessage::Settle(_) | ReplicatorMessage::Purge(_)
+                if state.env.buggify.at(Point::SettleLost) =>
+            {
+                return Ok(());
+            }
             ReplicatorMessage::Settle(key) => Event::Settle(key),
             ReplicatorMessage::Purge(key) => Event::Purge(key),
             ReplicatorMessage::Rebuild(key, abstention) => Event::Rebuild(key, abstention),
@@ -171,6 +176,9 @@ impl Actor for Replicator {
 impl ReplicatorState {
     fn step(&mut self, myself: &ActorRef<ReplicatorMessage>, event: Event) {
         let now = self.env.clock.now();
+        if self.env.buggify.at(Point::ReservationsForgotten) {
+            self.proposer.forget_reserved();
+        }
         let mut effects = std::mem::take(&mut self.effects);
         let mut more = Vec::new();
         self.proposer.step(now, event, &mut effects);

@@ -19,6 +19,7 @@ use engram_core::wire::register::{RegisterReply, RegisterRequest, ReplyBody, Req
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::{error, info, warn};
 
+use crate::buggify::Point;
 use crate::directory::Directory;
 use crate::env::{Env, ReadOutcome, ReadQuery, StoreError};
 use crate::replicator::ReplicatorMessage;
@@ -225,6 +226,8 @@ impl Actor for Shard {
                 let token = state.next_feed;
                 state.next_feed += 1;
                 state.feeds.insert(token, done);
+                let short = state.env.buggify.at(Point::FeedShort);
+                let limit = if short { 1 } else { limit };
                 state.step(
                     &myself,
                     Event::Feed {
@@ -263,10 +266,12 @@ impl Actor for Shard {
                 state.step(&myself, Event::Freshen { token, fed })
             }
             ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
+            ShardMessage::PeerProgress(..) if state.env.buggify.at(Point::ProgressLost) => Ok(()),
             ShardMessage::PeerProgress(peer, next) => {
                 state.step(&myself, Event::PeerProgress(peer, next))
             }
             ShardMessage::Witnessed => state.step(&myself, Event::Witnessed),
+            ShardMessage::Tick if state.env.buggify.at(Point::TickLost) => Ok(()),
             ShardMessage::Tick => {
                 if let Some(index) = state.directory.index() {
                     let upto = index.indexed(state.shard);
@@ -292,6 +297,9 @@ impl ShardState {
         event: Event,
     ) -> Result<(), ActorProcessingErr> {
         let mut effects = std::mem::take(&mut self.effects);
+        if self.env.buggify.at(Point::RecordsForgotten) {
+            self.acceptor.forget_records();
+        }
         self.acceptor
             .step(self.env.clock.now(), event, &mut effects);
         let mut outcome = Ok(());
@@ -433,7 +441,8 @@ impl ShardState {
             request.body,
             RequestBody::Prepare { .. } | RequestBody::Accept { .. }
         );
-        if !writes || self.env.store.admits_writes() {
+        let admits = self.env.store.admits_writes() && !self.env.buggify.at(Point::Busy);
+        if !writes || admits {
             return None;
         }
         Some(RegisterReply {

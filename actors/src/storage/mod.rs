@@ -18,6 +18,11 @@
 //! "Can Applications Recover from fsync Failures?", 2020), so the process ends and reads the disk
 //! anew.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the store behind the seam: real threads and clocks, which simulation replaces"
+)]
+
 mod completion;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;

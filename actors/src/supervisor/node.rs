@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engram_core::limits::RECORD_CACHE_BYTES_DEFAULT;
 use engram_core::limits::RETRY_WINDOW_MS;
+use engram_core::planted::Planted;
 use engram_core::protocol::membership::Identity;
 use engram_core::protocol::restart::{Decision, Intensity, Restarts};
 use engram_core::types::{ClusterConfig, Lsn, ShardId};
@@ -59,6 +60,8 @@ pub struct NodeOptions {
     pub cache_bytes: usize,
     /// How long tombstones are kept, in milliseconds.
     pub purge_after_ms: u64,
+    /// A bug planted by the simulator; none in production.
+    pub planted: Planted,
 }
 
 impl Default for NodeOptions {
@@ -67,6 +70,7 @@ impl Default for NodeOptions {
             expected: None,
             cache_bytes: RECORD_CACHE_BYTES_DEFAULT,
             purge_after_ms: 2 * RETRY_WINDOW_MS,
+            planted: Planted::default(),
         }
     }
 }
@@ -291,6 +295,7 @@ impl NodeState {
                     env,
                     cache_bytes: options.cache_bytes,
                     purge_after_ms: options.purge_after_ms,
+                    planted: options.planted,
                 };
                 Actor::spawn_linked(None, ShardSupervisor, arguments, myself.get_cell())
                     .await?

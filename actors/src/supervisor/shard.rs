@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engram_core::planted::{Bug, Planted};
 use engram_core::protocol::register::{acceptor, proposer};
 use engram_core::protocol::restart::{Decision, Intensity, Restarts};
 use engram_core::types::{Incarnation, MemberId, ShardConfig, ShardId};
@@ -45,6 +46,8 @@ pub struct ShardSupervisorArguments {
     pub cache_bytes: usize,
     /// How long tombstones are kept, in milliseconds.
     pub purge_after_ms: u64,
+    /// A bug planted by the simulator; none in production.
+    pub planted: Planted,
 }
 
 /// The supervisor of one replica. See the module.
@@ -145,15 +148,21 @@ impl ShardSupervisorState {
             ..
         } = &self.arguments;
         let (shard, member) = (*shard, directory.me.id);
+        let planted = self.arguments.planted;
         let incarnation = Incarnation {
             boot: directory.boot,
-            respawn: self.respawns,
+            respawn: if planted.is(Bug::IncarnationKept) {
+                0
+            } else {
+                self.respawns
+            },
         };
         let mut options = acceptor::Options::new(shard, member, incarnation);
         options.epoch = config.epoch;
         options.members = config.members.clone();
         options.cache_bytes = self.arguments.cache_bytes;
         options.purge_after_ms = self.arguments.purge_after_ms;
+        options.planted = planted;
         options.indexed = directory.index().is_some_and(|index| index.follows(shard));
         let arguments = ShardArguments {
             options,
@@ -169,6 +178,7 @@ impl ShardSupervisorState {
             epoch: config.epoch,
             members: config.members.clone(),
             seed: env.entropy.next_u64(),
+            planted,
         };
         let arguments = ReplicatorArguments {
             options,

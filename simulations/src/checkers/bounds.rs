@@ -30,6 +30,11 @@ impl Bounds {
         self.saw("proposer", node, in_flight);
     }
 
+    /// So many operations and questions are open in a node's coordinator.
+    pub fn coordinator(&mut self, node: usize, open: usize) {
+        self.saw("coordinator", node, open);
+    }
+
     fn saw(&mut self, queue: &'static str, node: usize, length: usize) {
         let longest = self.longest.entry((queue, node)).or_default();
         *longest = length.max(*longest);

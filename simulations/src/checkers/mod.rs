@@ -14,6 +14,7 @@ pub mod index;
 pub mod linearizability;
 pub mod monotone;
 pub mod one_register;
+pub mod recovery;
 
 /// Which property was violated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -48,6 +49,8 @@ pub enum Property {
     LostDiskVotes,
     /// After healing, everything works again within a bound of time.
     Progress,
+    /// After a fault, an operation succeeds again within a bound of time.
+    Recovery,
 }
 
 impl Property {
@@ -60,6 +63,7 @@ impl Property {
                 | Property::Resurrected
                 | Property::Expiry
                 | Property::Progress
+                | Property::Recovery
         )
     }
 }

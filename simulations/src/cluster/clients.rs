@@ -12,7 +12,7 @@ use engram_core::wire::{
     ScanPage, SearchReply,
 };
 
-use super::Mutant;
+use super::Misdeed;
 use super::state::{EPOCH_MS, Happening, State};
 use super::workload::{self, Step};
 use crate::history::{Action, Change, Operation, Outcome, Seen};
@@ -132,7 +132,7 @@ impl State {
             let home = self.any_node();
             self.client(client).home = home;
         }
-        let blind = self.mutant == Some(Mutant::BlindRetry);
+        let blind = self.does(Misdeed::BlindRetry);
         let node = self.client(client).home;
         let Some(current) = &mut self.client(client).current else {
             return;

@@ -5,7 +5,7 @@ use engram_actors::env::{AppendDone, ReadDone, ReadOutcome, ReadQuery, StoreErro
 use engram_core::types::Lsn;
 
 use super::state::{Happening, State};
-use super::{Mutant, node::Damage};
+use super::{Misdeed, node::Damage};
 use crate::disk::Queued;
 
 /// Completions to be called, and with what, once the lock is released.
@@ -37,11 +37,22 @@ impl State {
         let life = self.node(node).life;
         let at_us = self.leaves_us(node) + sync_us;
         self.at(at_us, Happening::Synced { node, life });
+        if let Some(down_us) = self.node_mut(node).tears_us.take()
+            && !self.healed
+        {
+            let halfway_us = self.now_us() + sync_us / 2;
+            let power_off = Happening::PowerOff {
+                node,
+                life,
+                down_us,
+            };
+            self.at(halfway_us, power_off);
+        }
     }
 
     /// A sync has ended: what it wrote is durable, unless the disk is full.
     pub(super) fn synced(&mut self, node: usize) -> Answered {
-        if self.mutant == Some(Mutant::LyingSync) {
+        if self.does(Misdeed::LyingSync) {
             return self.lie(node);
         }
         if self.node(node).full_until_us > self.now_us() {
@@ -130,7 +141,7 @@ impl State {
     }
 
     fn dirty(&mut self, node: usize) -> usize {
-        if self.mutant == Some(Mutant::LyingSync) {
+        if self.does(Misdeed::LyingSync) {
             return self.node(node).disk.queued();
         }
         if !self.profile.dirty_reads {

@@ -16,9 +16,10 @@ use engram_core::types::{ClusterConfig, Member};
 use ractor::Actor;
 
 use super::node::{Damage, Process, family};
+use super::panics;
 use super::seams;
 use super::state::{Happening, State, World};
-use super::{CLUSTER, Mutant};
+use super::{CLUSTER, Misdeed, Mutant};
 use crate::checkers::Property;
 
 /// What the driver does next.
@@ -45,11 +46,8 @@ impl Driver {
                     tokio::task::yield_now().await;
                 }
                 Next::Sleeps(until) => {
-                    tokio::select! {
-                        biased;
-                        () = self.world.bell.notified() => {}
-                        () = tokio::time::sleep_until(until) => {}
-                    }
+                    // Whichever comes first: both mean to look again.
+                    let _ = tokio::time::timeout_at(until, self.world.bell.notified()).await;
                     self.world.lock().sleeping_until_us = 0;
                 }
             }
@@ -58,6 +56,14 @@ impl Driver {
 
     fn next(&self, limit_us: u64, done: &impl Fn(&State) -> bool) -> Next {
         let mut state = self.world.lock();
+        if let Some(story) = panics::unplanned() {
+            state.violate(Property::Panic, story);
+        }
+        if state.is_spinning() {
+            let report = super::report::who_waits(&state);
+            let story = format!("time stands still: events follow events without end\n{report}");
+            state.violate(Property::Progress, story);
+        }
         if !state.violations.is_empty() {
             return Next::Over(false);
         }
@@ -160,7 +166,11 @@ impl Driver {
                 }
             }
             Happening::Restart { node } => self.restart(node).await,
-            Happening::PowerOff { node, life } => self.power_off(node, life),
+            Happening::PowerOff {
+                node,
+                life,
+                down_us,
+            } => self.power_off(node, life, down_us),
             Happening::Stopped { node, life } => self.stopped(node, life),
             Happening::Client { client, token } => world.lock().client_wakes(client, token),
             Happening::Fault(number) => self.fault(number),
@@ -244,6 +254,7 @@ impl Driver {
         let mut state = self.world.lock();
         let (seed, number) = (state.choices.next_u64(), state.choices.next_u64());
         let now = state.clock(node);
+        let planted = state.mutant.map(Mutant::planted).unwrap_or_default();
         let (profile, it) = (state.profile.clone(), state.node(node));
         let stored = stored_config(it.disk.get(Keyspace::Meta, &keys::config(), 0));
         let member = Member {
@@ -278,6 +289,7 @@ impl Driver {
                 expected: Some(profile.nodes),
                 cache_bytes: profile.cache_bytes,
                 purge_after_ms: profile.purge_after_ms,
+                planted,
             },
             directory,
             env: env.clone(),
@@ -306,15 +318,14 @@ impl Driver {
         drop(remains);
     }
 
-    fn power_off(&self, node: usize, life: u64) {
-        let down_us = {
+    fn power_off(&self, node: usize, life: u64, down_us: u64) {
+        {
             let mut state = self.world.lock();
             if !state.lives(node, life) || state.healed || state.is_protected(node) {
                 return;
             }
             state.counters.crashes += 1;
-            5_000 + state.choices.below(500_000)
-        };
+        }
         self.crash(node);
         self.world
             .with(|state| state.after(down_us, Happening::Restart { node }));
@@ -375,7 +386,7 @@ impl State {
         if self.node(node).up || self.node(node).process.is_some() {
             return None;
         }
-        let keeps_boot = self.mutant == Some(Mutant::SameIncarnation);
+        let keeps_boot = self.does(Misdeed::SameIncarnation);
         self.plant(node);
         let now_us = self.now_us();
         let it = self.node_mut(node);

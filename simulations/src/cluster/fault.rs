@@ -33,6 +33,13 @@ pub enum Fault {
         /// For how long it is down.
         down_ms: u64,
     },
+    /// A node loses power in the middle of its next write: a part of the batch is on the medium.
+    TornWrite {
+        /// Which.
+        node: usize,
+        /// For how long it is down.
+        down_ms: u64,
+    },
     /// All nodes lose power at once.
     PowerCut {
         /// For how long they are down.
@@ -136,6 +143,17 @@ pub enum Fault {
         /// For how long it is down.
         down_ms: u64,
     },
+    /// A disk writes one record where another one is: neither can be read any more.
+    Misdirected {
+        /// Which node's disk.
+        node: usize,
+        /// Which record was written, modulo their number.
+        record: u64,
+        /// Which one is there, modulo their number.
+        other: u64,
+        /// For how long it is down.
+        down_ms: u64,
+    },
 }
 
 impl Fault {
@@ -143,6 +161,7 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Fault::Crash { .. } => "crash",
+            Fault::TornWrite { .. } => "torn-write",
             Fault::PowerCut { .. } => "power-cut",
             Fault::Panic { .. } => "panic",
             Fault::Pause { .. } => "pause",
@@ -156,6 +175,38 @@ impl Fault {
             Fault::RollBack { .. } => "roll-back",
             Fault::Wipe { .. } => "wipe",
             Fault::BitRot { .. } => "bit-rot",
+            Fault::Misdirected { .. } => "misdirected",
+        }
+    }
+
+    /// The nodes that it hits, of so many.
+    pub fn nodes(&self, count: usize) -> Vec<usize> {
+        match self {
+            Fault::Crash { node, .. }
+            | Fault::TornWrite { node, .. }
+            | Fault::Panic { node, .. }
+            | Fault::Pause { node, .. }
+            | Fault::Clock { node, .. }
+            | Fault::OneWay { from: node, .. }
+            | Fault::SlowDisk { node, .. }
+            | Fault::FullDisk { node, .. }
+            | Fault::LostSync { node, .. }
+            | Fault::RollBack { node, .. }
+            | Fault::Wipe { node, .. }
+            | Fault::BitRot { node, .. }
+            | Fault::Misdirected { node, .. } => vec![*node],
+            Fault::PowerCut { .. } => (0..count).collect(),
+            Fault::Partition { side, .. } => side.clone(),
+            Fault::Clog { nodes, .. } => nodes.clone(),
+        }
+    }
+
+    /// A word or two for a picture.
+    pub fn story(&self) -> String {
+        match self {
+            Fault::Panic { victim, .. } => format!("panic of {victim:?}").to_lowercase(),
+            Fault::OneWay { to, .. } => format!("not heard by {to}"),
+            other => other.kind().replace('-', " "),
         }
     }
 
@@ -167,6 +218,7 @@ impl Fault {
                 | Fault::RollBack { .. }
                 | Fault::Wipe { .. }
                 | Fault::BitRot { .. }
+                | Fault::Misdirected { .. }
         )
     }
 }
@@ -180,6 +232,9 @@ pub struct Planned {
     pub fault: Fault,
 }
 
+/// How many kinds of faults are drawn from; some come twice.
+const KINDS: u64 = 18;
+
 /// Draws the faults of a seed. The atlas: at most one disk of a run is damaged for good, and only
 /// where two others can replace it.
 pub fn draw(seed: u64, profile: &Profile) -> Vec<Planned> {
@@ -192,7 +247,7 @@ pub fn draw(seed: u64, profile: &Profile) -> Vec<Planned> {
     let mut tries = 0;
     while (faults.len() as u64) < profile.faults && tries < 200 {
         tries += 1;
-        let kind = random.below(16);
+        let kind = random.below(KINDS);
         if allowed & (1 << kind) == 0 {
             continue;
         }
@@ -270,6 +325,13 @@ fn draw_fault(random: &mut Random, kind: u64, profile: &Profile) -> Fault {
             down_ms,
         },
         14 => Fault::Wipe { node, down_ms },
+        15 => Fault::TornWrite { node, down_ms },
+        16 => Fault::Misdirected {
+            node,
+            record: random.below(64),
+            other: random.below(64),
+            down_ms,
+        },
         _ => Fault::BitRot {
             node,
             record: random.below(64),
@@ -296,6 +358,6 @@ mod tests {
             assert!(damaged <= 1, "seed {seed}: {faults:?}");
             kinds.extend(faults.iter().map(|planned| planned.fault.kind()));
         }
-        assert_eq!(kinds.len(), 14, "{kinds:?}");
+        assert_eq!(kinds.len(), 16, "{kinds:?}");
     }
 }

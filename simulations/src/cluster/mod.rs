@@ -12,7 +12,8 @@
 //! | `clients`, `workload` | closed-loop clients that retry through other nodes |
 //! | `rest` | forming, healing, reviving, converging, last reads |
 //! | `full` | a namespace beyond its bound, which is evicted from meanwhile |
-//! | `judge` | the checkers, as things happen and at the end |
+//! | `judge`, `verdict` | the checkers, as things happen and at the end |
+//! | `panics` | hears assertions that fail inside actors |
 //!
 //! A run has five phases: the cluster forms; clients work while faults happen; all faults end and
 //! everything must work again within a bound of virtual time; replicas and indexes converge; last
@@ -28,6 +29,7 @@ mod links;
 mod nemesis;
 mod network;
 mod node;
+mod panics;
 pub mod profile;
 mod report;
 mod rest;
@@ -42,6 +44,7 @@ mod verdict;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -49,67 +52,13 @@ use self::driver::Driver;
 use self::fault::Planned;
 use self::profile::Profile;
 use self::state::{Happening, World};
-use self::trace::{Line, Record, Span};
+use self::trace::{Line, Mark, Record, Span};
 use crate::checkers::{Property, Violation};
 use crate::history::Operation;
+use crate::mutant::{Misdeed, Mutant};
 
 /// Name of the simulated cluster.
 const CLUSTER: &str = "simulated";
-
-/// A fault planted on purpose, to see the checkers catch it. The world itself misbehaves: none of
-/// them is in production code.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mutant {
-    /// The disk reports batches durable long before they are.
-    LyingSync,
-    /// A restarted replica has lost its disk and votes on under its old name.
-    Amnesia,
-    /// A restarted replica has dropped its tombstones by itself.
-    DroppedTombstones,
-    /// A client sends a write again under a fresh write id.
-    BlindRetry,
-    /// Nodes are restarted without raising the incarnation.
-    SameIncarnation,
-}
-
-impl Mutant {
-    /// All of them.
-    pub const ALL: [Mutant; 5] = [
-        Mutant::LyingSync,
-        Mutant::Amnesia,
-        Mutant::DroppedTombstones,
-        Mutant::BlindRetry,
-        Mutant::SameIncarnation,
-    ];
-
-    /// What it is called.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mutant::LyingSync => "lying-sync",
-            Mutant::Amnesia => "amnesia",
-            Mutant::DroppedTombstones => "dropped-tombstones",
-            Mutant::BlindRetry => "blind-retry",
-            Mutant::SameIncarnation => "same-incarnation",
-        }
-    }
-
-    /// What it does.
-    pub fn story(self) -> &'static str {
-        match self {
-            Mutant::LyingSync => "promises and acceptances leave before they are on disk",
-            Mutant::Amnesia => "a restarted replica has lost its records, and votes",
-            Mutant::DroppedTombstones => "a restarted replica has dropped its tombstones by itself",
-            Mutant::BlindRetry => "a client sends a write again under a fresh write id",
-            Mutant::SameIncarnation => "a restarted node makes ballots of its former life",
-        }
-    }
-
-    /// The one of that name.
-    pub fn named(name: &str) -> Option<Mutant> {
-        Mutant::ALL.into_iter().find(|mutant| mutant.name() == name)
-    }
-}
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -212,6 +161,9 @@ pub struct Setup {
     pub mutant: Option<Mutant>,
     /// Whether only what clients can notice counts as a violation.
     pub clients_only: bool,
+    /// How soon an operation must succeed after each fault, in virtual milliseconds, where a plot
+    /// says so.
+    pub recovers_ms: Option<u64>,
     /// How much of the run is kept.
     pub record: Record,
 }
@@ -219,13 +171,26 @@ pub struct Setup {
 impl Setup {
     /// A seed as drawn.
     pub fn draw(seed: u64) -> Setup {
-        let profile = Profile::draw(seed);
+        Setup::draw_with(seed, None)
+    }
+
+    /// A seed as drawn, but for the number of nodes.
+    pub fn draw_with(seed: u64, nodes: Option<usize>) -> Setup {
+        let mut profile = Profile::draw(seed);
+        profile.nodes = nodes.unwrap_or(profile.nodes);
+        let faults = fault::draw(seed, &profile);
+        Setup::new(seed, profile, faults)
+    }
+
+    /// A seed in a given world.
+    pub fn new(seed: u64, profile: Profile, faults: Vec<Planned>) -> Setup {
         Setup {
             seed,
-            faults: fault::draw(seed, &profile),
             profile,
+            faults,
             mutant: None,
             clients_only: false,
+            recovers_ms: None,
             record: Record::Hash,
         }
     }
@@ -254,6 +219,8 @@ pub struct Outcome {
     pub lines: Vec<Line>,
     /// What was wrong with nodes, and when, if wanted.
     pub spans: Vec<Span>,
+    /// Faults and phases, if wanted.
+    pub marks: Vec<Mark>,
     /// What clients asked and were told, if wanted.
     pub history: Vec<Operation>,
 }
@@ -269,11 +236,15 @@ pub fn run(setup: &Setup) -> Outcome {
         .build()
         .expect("a runtime without I/O needs nothing from the system");
     let setup = setup.clone();
+    let _listening = panics::Listening::begin();
     runtime.block_on(async move {
-        let driver = tokio::spawn(drive(setup.clone()));
+        let driver = tokio::spawn(drive(setup.seed, World::new(&setup)));
         match driver.await {
             Ok(outcome) => outcome,
-            Err(error) => panicked(&setup, &error.to_string()),
+            Err(error) => {
+                let story = panics::unplanned().unwrap_or_else(|| error.to_string());
+                panicked(&setup, &story)
+            }
         }
     })
 }
@@ -290,12 +261,12 @@ fn panicked(setup: &Setup, story: &str) -> Outcome {
         violations: vec![Violation::new(Property::Panic, story.into())],
         lines: Vec::new(),
         spans: Vec::new(),
+        marks: Vec::new(),
         history: Vec::new(),
     }
 }
 
-async fn drive(setup: Setup) -> Outcome {
-    let world = World::new(&setup);
+async fn drive(seed: u64, world: Arc<World>) -> Outcome {
     let driver = Driver {
         world: world.clone(),
     };
@@ -311,9 +282,9 @@ async fn drive(setup: Setup) -> Outcome {
     world.lock().give_verdict();
     driver.end().await;
     let mut state = world.lock();
-    let lengths = ["appends", "reads", "proposer"];
+    let lengths = ["appends", "reads", "proposer", "coordinator"];
     Outcome {
-        seed: setup.seed,
+        seed,
         hash: state.recorder.hash(),
         events: state.recorder.events(),
         virtual_us: state.now_us(),
@@ -331,6 +302,7 @@ async fn drive(setup: Setup) -> Outcome {
         violations: state.violations.clone(),
         lines: std::mem::take(&mut state.recorder.lines),
         spans: std::mem::take(&mut state.recorder.spans),
+        marks: std::mem::take(&mut state.recorder.marks),
         history: std::mem::take(&mut state.judge.history),
     }
 }
@@ -339,7 +311,7 @@ impl Driver {
     /// Clients work while faults happen.
     async fn storm(&self) {
         let limit_us = self.world.with(|state| {
-            state.note("storm", None, format_args!(""));
+            state.begin_phase("storm");
             state.healed = false;
             state.begin_clients();
             for number in 0..state.faults.len() {

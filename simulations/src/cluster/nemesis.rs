@@ -2,14 +2,14 @@
 
 use engram_actors::replicator::ReplicatorMessage;
 use engram_actors::shard::ShardMessage;
-use engram_core::storage::format::{Record, open};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::{Lsn, MemberId, ShardId};
 
-use super::Mutant;
+use super::Misdeed;
 use super::driver::Driver;
 use super::fault::{Fault, Victim};
 use super::node::{Damage, Image, Process, empty_texts};
+use super::panics;
 use super::state::{Happening, State};
 use crate::disk::Disk;
 
@@ -56,7 +56,16 @@ impl Driver {
                 down_ms,
             } => {
                 self.crash_for(node, down_ms);
-                self.world.with(|state| state.rot(node, record));
+                self.world.with(|state| state.rot(node, &[record]));
+            }
+            Fault::Misdirected {
+                node,
+                record,
+                other,
+                down_ms,
+            } => {
+                self.crash_for(node, down_ms);
+                self.world.with(|state| state.rot(node, &[record, other]));
             }
             _ => self.world.with(|state| state.apply(number, &fault)),
         }
@@ -116,13 +125,13 @@ impl Driver {
         match victim {
             Victim::Shard => {
                 if let Some(local) = process.directory.shard(shard) {
-                    let look = Box::new(|_: &_| panic!("injected"));
+                    let look = Box::new(|_: &_| panic!("{}", panics::PLANNED));
                     let _ = local.shard.cast(ShardMessage::Inspect(look));
                 }
             }
             Victim::Replicator => {
                 if let Some(local) = process.directory.shard(shard) {
-                    let look = Box::new(|_: &_| panic!("injected"));
+                    let look = Box::new(|_: &_| panic!("{}", panics::PLANNED));
                     let _ = local.replicator.cast(ReplicatorMessage::Inspect(look));
                 }
             }
@@ -149,6 +158,8 @@ impl State {
             | Fault::RollBack { node, .. }
             | Fault::Wipe { node, .. }
             | Fault::BitRot { node, .. }
+            | Fault::Misdirected { node, .. }
+            | Fault::TornWrite { node, .. }
             | Fault::Panic {
                 node,
                 victim: Victim::Gossip,
@@ -165,6 +176,9 @@ impl State {
         let kind = fault.kind();
         self.note("fault", None, format_args!("{fault:?}"));
         let now_us = self.now_us();
+        for node in fault.nodes(self.nodes.len()) {
+            self.recorder.mark(now_us, Some(node), &fault.story());
+        }
         self.recovering.push((kind, now_us));
         Some(fault)
     }
@@ -228,6 +242,9 @@ impl State {
                 it.full_until_us = now_us + for_ms * 1000;
                 it.excused_until_us = now_us + for_ms * 1000 + EXCUSE_US;
                 self.span("full disk", *node, for_ms * 1000);
+            }
+            Fault::TornWrite { node, down_ms } => {
+                self.node_mut(*node).tears_us = Some(down_ms * 1000);
             }
             Fault::LostSync { node, after_ms, .. } => {
                 self.take_image(*node);
@@ -337,53 +354,43 @@ impl State {
         it.damage = Some(Damage::Wiped);
     }
 
-    fn rot(&mut self, node: usize, record: u64) {
+    fn rot(&mut self, node: usize, records: &[u64]) {
         let until_us = self.now_us() + EXCUSE_US;
         let it = self.node_mut(node);
-        let records: Vec<bytes::Bytes> = it
+        let all: Vec<bytes::Bytes> = it
             .disk
             .durable(Keyspace::Records)
             .map(|(key, _)| key.clone())
             .collect();
-        let Some(at) = usize::try_from(record)
-            .ok()
-            .and_then(|record| record.checked_rem(records.len()))
-        else {
-            return;
-        };
-        if let Some(key) = records.get(at)
-            && it.disk.rot(Keyspace::Records, key)
-        {
-            it.damage = Some(Damage::Rotten);
-            it.excused_until_us = until_us;
-            it.rotten = keys::parse_record(key).map(|(_, key)| key);
+        for record in records {
+            let at = usize::try_from(*record).ok();
+            let at = at.and_then(|record| record.checked_rem(all.len()));
+            if let Some(key) = at.and_then(|at| all.get(at))
+                && let Some((_, name)) = keys::parse_record(key)
+                && it.rotten.insert(name)
+            {
+                it.disk.rot(Keyspace::Records, key);
+                it.damage = Some(Damage::Rotten);
+                it.excused_until_us = until_us;
+            }
         }
     }
 
-    /// What a planted fault does to a disk before its node starts again.
+    /// What the world does to a disk before its node starts again, if it is to.
     pub(super) fn plant(&mut self, node: usize) {
-        let it = self.node(node);
-        let lost: Vec<(Keyspace, bytes::Bytes)> = match self.mutant {
-            Some(Mutant::Amnesia) => [Keyspace::Records, Keyspace::Changes, Keyspace::Meta]
+        if !self.does(Misdeed::Amnesia) {
+            return;
+        }
+        let disk = &self.node(node).disk;
+        let lost: Vec<(Keyspace, bytes::Bytes)> =
+            [Keyspace::Records, Keyspace::Changes, Keyspace::Meta]
                 .into_iter()
                 .flat_map(|keyspace| {
-                    let all = it.disk.durable(keyspace);
+                    let all = disk.durable(keyspace);
                     all.map(move |(key, _)| (keyspace, key.clone()))
                 })
                 .filter(|(_, key)| *key != keys::config())
-                .collect(),
-            Some(Mutant::DroppedTombstones) => it
-                .disk
-                .durable(Keyspace::Records)
-                .filter(|(_, value)| {
-                    open::<Record>(value).is_ok_and(|record| {
-                        record.register.value.is_none() && !record.accepted.is_zero()
-                    })
-                })
-                .map(|(key, _)| (Keyspace::Records, key.clone()))
-                .collect(),
-            _ => Vec::new(),
-        };
+                .collect();
         let it = self.node_mut(node);
         for (keyspace, key) in lost {
             it.disk.lose(keyspace, &key);

@@ -124,7 +124,13 @@ impl State {
         if promised && !self.healed && self.network.chance(self.profile.crash_after_promise) {
             self.counters.buggified += 1;
             let life = self.node(from).life;
-            self.after(5, Happening::PowerOff { node: from, life });
+            let down_us = 5_000 + self.network.below(500_000);
+            let power_off = Happening::PowerOff {
+                node: from,
+                life,
+                down_us,
+            };
+            self.after(5, power_off);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One simulated node: a disk that outlives its processes, a clock, and the real actors of the
 //! process that runs now.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use engram_actors::directory::Directory;
@@ -22,7 +22,7 @@ pub(super) enum Damage {
     LostWrites,
     /// It is empty: another disk under the same name, which the others refuse.
     Wiped,
-    /// One record cannot be read.
+    /// A record or two cannot be read.
     Rotten,
 }
 
@@ -65,8 +65,10 @@ pub(super) struct Node {
     pub(super) slow_sync_us: u64,
     pub(super) full_until_us: u64,
     pub(super) damage: Option<Damage>,
-    /// The key whose record cannot be read.
-    pub(super) rotten: Option<RecordKey>,
+    /// Keys whose records cannot be read.
+    pub(super) rotten: BTreeSet<RecordKey>,
+    /// Power fails in the middle of the next write, for so long.
+    pub(super) tears_us: Option<u64>,
     pub(super) image: Option<Image>,
     /// When it was started last, until it serves.
     pub(super) starting_us: Option<u64>,
@@ -108,7 +110,8 @@ impl Node {
             slow_sync_us: 0,
             full_until_us: 0,
             damage: None,
-            rotten: None,
+            rotten: BTreeSet::new(),
+            tears_us: None,
             image: None,
             starting_us: None,
             process: None,

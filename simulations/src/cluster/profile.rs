@@ -67,6 +67,10 @@ pub struct Profile {
     pub omit_learn: u64,
     /// Chance that a round reaches the smallest quorum only.
     pub smallest_quorum: u64,
+    /// Chance of what may happen at a point of the actors, each time one comes there.
+    pub buggify: u64,
+    /// At which points: one bit for each of `engram_actors::buggify::Point`.
+    pub buggify_points: u64,
     /// Faults of nodes, disks and links that this seed may draw, in total.
     pub faults: u64,
 }
@@ -85,7 +89,7 @@ impl Profile {
         let random = &mut Random::new(seed ^ 0x00c1_a57e_45ee_d001);
         let keys = pick(random, &[1, 3, 6, 12]);
         Profile {
-            nodes: pick(random, &[3, 3, 3, 3, 3, 3, 1, 5]),
+            nodes: pick(random, &[3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 1, 4, 5, 7, 9]),
             shards: pick(random, &[1, 2, 4]),
             partitions: pick(random, &[1, 2]),
             storm_ms: 60_000,
@@ -115,6 +119,8 @@ impl Profile {
             crash_after_promise: pick(random, &[0, 0, 2, 10]),
             omit_learn: pick(random, &[0, 0, 200, 900]),
             smallest_quorum: pick(random, &[0, 0, 300, 900]),
+            buggify: pick(random, &[0, 0, 2, 20]),
+            buggify_points: random.next_u64() & random.next_u64() & 0xff,
             faults: pick(random, &[0, 4, 10, 20]),
         }
     }
@@ -152,6 +158,8 @@ impl Profile {
             crash_after_promise: 0,
             omit_learn: 0,
             smallest_quorum: 0,
+            buggify: 0,
+            buggify_points: 0,
             faults: 0,
         }
     }

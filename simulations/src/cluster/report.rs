@@ -62,3 +62,51 @@ pub(super) fn who_waits(state: &State) -> String {
     );
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::state::World;
+    use super::super::{Outcome, Setup, drive, profile::Profile};
+    use crate::checkers::Property;
+
+    fn ends(prepare: impl FnOnce(&mut super::State)) -> Outcome {
+        let setup = Setup::new(1, Profile::calm(), Vec::new());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without I/O needs nothing from the system");
+        runtime.block_on(async {
+            let world = World::new(&setup);
+            world.with(prepare);
+            drive(setup.seed, world).await
+        })
+    }
+
+    #[test]
+    fn a_world_that_cannot_get_on_says_who_waits_for_whom() {
+        let outcome = ends(|state| {
+            for from in 0..3 {
+                for to in (0..3).filter(|to| *to != from) {
+                    state.blocked.insert((from, to), 1);
+                }
+            }
+        });
+        let violation = outcome.violations.first().expect("nothing can form");
+        assert_eq!(violation.property, Property::Progress);
+        for part in ["does not form", "node 0", "node 2", "blocked: [((0, 1), 1)"] {
+            assert!(
+                violation.story.contains(part),
+                "{part}: {}",
+                violation.story
+            );
+        }
+    }
+
+    #[test]
+    fn a_world_in_which_time_stands_still_ends() {
+        let outcome = ends(|state| state.spin());
+        let story = outcome.violations.first().map(|found| found.story.as_str());
+        assert!(story.is_some_and(|story| story.contains("time stands still")));
+    }
+}

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use engram_actors::coordinator::CoordinatorMessage;
+use engram_actors::replicator::ReplicatorMessage;
+use engram_core::protocol::register::proposer::Proposer;
 use engram_core::storage::format::{Record, open};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::{
@@ -73,7 +76,7 @@ impl Driver {
     /// All faults end, and what is down comes back.
     pub(super) async fn heal(&self) {
         self.world.with(|state| {
-            state.note("heal", None, format_args!(""));
+            state.begin_phase("heal");
             state.healed = true;
             state.blocked.clear();
             for node in 0..state.nodes.len() {
@@ -172,6 +175,7 @@ impl Driver {
 
     /// Waits until all replicas hold the same and all indexes what they hold, or too long.
     pub(super) async fn rest(&self) {
+        self.world.with(|state| state.begin_phase("rest"));
         let until_us = self.world.lock().now_us() + REST_US;
         loop {
             self.pass(LOOK_US).await;
@@ -194,6 +198,7 @@ impl Driver {
 
     /// Reads every key through every node, and scans, and remembers what was seen.
     pub(super) async fn last_reads(&self) {
+        self.world.with(|state| state.begin_phase("last reads"));
         let (nodes, keys) = {
             let state = self.world.lock();
             (state.live_nodes(), state.profile.keys)
@@ -276,7 +281,8 @@ impl Driver {
         Ok(())
     }
 
-    /// Nothing is left over: no proposer has an operation in flight for long.
+    /// Nothing is left over: no proposer has an operation in flight for long, and no coordinator a
+    /// question.
     pub(super) async fn leftovers(&self) {
         let mut left = self.in_flight().await;
         // A bounded namespace may just be looked at.
@@ -286,14 +292,15 @@ impl Driver {
                 left = self.in_flight().await;
             }
         }
-        if let Some((node, shard, in_flight)) = left.first() {
-            let story = format!("{in_flight} operations of shard {shard} on node {node} at rest");
+        if let Some((node, shard, open)) = left.first() {
+            let place = shard.map_or("the coordinator".into(), |it| format!("shard {it}"));
+            let story = format!("{open} operations of {place} on node {node} at rest");
             self.world.lock().violate(Property::Answered, story);
         }
     }
 
-    /// The operations in flight, by node and shard.
-    async fn in_flight(&self) -> Vec<(usize, ShardId, usize)> {
+    /// The operations in flight, by node and shard, or none for the coordinator.
+    async fn in_flight(&self) -> Vec<(usize, Option<ShardId>, usize)> {
         let (sender, counts) = std::sync::mpsc::channel();
         let processes: Vec<_> = {
             let state = self.world.lock();
@@ -305,25 +312,32 @@ impl Driver {
         for (node, process) in processes {
             for (shard, local) in process.directory.shards() {
                 let sender = sender.clone();
-                let look = Box::new(
-                    move |proposer: &engram_core::protocol::register::proposer::Proposer| {
-                        // The receiver waits until all have answered.
-                        let _ = sender.send((node, shard, proposer.in_flight()));
-                    },
-                );
-                let inspect = engram_actors::replicator::ReplicatorMessage::Inspect(look);
-                let _ = local.replicator.cast(inspect);
+                let look = Box::new(move |proposer: &Proposer| {
+                    // The receiver waits until all have answered.
+                    let _ = sender.send((node, Some(shard), proposer.in_flight()));
+                });
+                let _ = local.replicator.cast(ReplicatorMessage::Inspect(look));
+            }
+            if let Some(coordinator) = process.directory.coordinator() {
+                let sender = sender.clone();
+                let look = Box::new(move |open: usize| {
+                    let _ = sender.send((node, None, open));
+                });
+                let _ = coordinator.cast(CoordinatorMessage::Inspect(look));
             }
         }
         drop(sender);
         self.pass(100_000).await;
         let counts: Vec<_> = counts.try_iter().collect();
         let mut state = self.world.lock();
-        for (node, _, in_flight) in &counts {
-            state.judge.bounds.proposer(*node, *in_flight);
+        for (node, shard, open) in &counts {
+            match shard {
+                Some(_) => state.judge.bounds.proposer(*node, *open),
+                None => state.judge.bounds.coordinator(*node, *open),
+            }
         }
         let busy = counts.into_iter();
-        busy.filter(|(_, _, in_flight)| *in_flight > 0).collect()
+        busy.filter(|(_, _, open)| *open > 0).collect()
     }
 
     /// Ends a world that does not get on, with a report of who waits for whom.
@@ -409,8 +423,8 @@ impl State {
 
     /// Keys whose record is damaged on some disk.
     pub(super) fn rotten(&self) -> BTreeSet<Key> {
-        let rotten = self.nodes.iter().filter_map(|node| node.rotten.clone());
-        rotten.map(|key| key.key).collect()
+        let rotten = self.nodes.iter().flat_map(|node| &node.rotten);
+        rotten.map(|key| key.key.clone()).collect()
     }
 
     /// Looks at all disks at rest.

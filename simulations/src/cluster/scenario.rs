@@ -3,7 +3,6 @@
 use super::Setup;
 use super::fault::{Fault, Planned, Victim};
 use super::profile::Profile;
-use super::trace::Record;
 
 /// A world with a plot.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +11,8 @@ pub struct Scenario {
     pub name: &'static str,
     /// What happens.
     pub story: &'static str,
+    /// How soon an operation must succeed after each of its faults, in virtual milliseconds.
+    pub recovers_ms: u64,
     plot: fn() -> (Profile, Vec<Planned>),
 }
 
@@ -20,12 +21,8 @@ impl Scenario {
     pub fn setup(&self, seed: u64) -> Setup {
         let (profile, faults) = (self.plot)();
         Setup {
-            seed,
-            profile,
-            faults,
-            mutant: None,
-            clients_only: false,
-            record: Record::Hash,
+            recovers_ms: Some(self.recovers_ms),
+            ..Setup::new(seed, profile, faults)
         }
     }
 
@@ -42,10 +39,11 @@ fn calm(faults: Vec<(u64, Fault)>) -> (Profile, Vec<Planned>) {
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 13] = [
+pub const SCENARIOS: [Scenario; 15] = [
     Scenario {
         name: "failed-shard",
         story: "the acceptor, then the proposer of a shard panics on one node",
+        recovers_ms: 3_000,
         plot: || {
             let panic = |victim| Fault::Panic {
                 node: 1,
@@ -62,6 +60,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "killed-node",
         story: "one node loses power for five seconds",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::Crash {
                 node: 0,
@@ -73,6 +72,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "rolling-restart",
         story: "one node after the other is restarted",
+        recovers_ms: 3_000,
         plot: || {
             let crash = |node| Fault::Crash { node, down_ms: 700 };
             calm(vec![
@@ -85,6 +85,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "power-cut",
         story: "all nodes lose power at once, twice",
+        recovers_ms: 3_000,
         plot: || {
             let cut = Fault::PowerCut { down_ms: 1_000 };
             calm(vec![(2_000, cut.clone()), (7_000, cut)])
@@ -93,6 +94,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "partition",
         story: "one node is cut off from the other two for six seconds",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::Partition {
                 side: vec![2],
@@ -104,6 +106,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "one-way",
         story: "one node hears another, and is not heard by it",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::OneWay {
                 from: 0,
@@ -116,6 +119,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "swizzle-clog",
         story: "nodes are cut off one by one and come back in the same order",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::Clog {
                 nodes: vec![2, 0, 1],
@@ -127,6 +131,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "pause",
         story: "one node stands still for four seconds",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::Pause {
                 node: 1,
@@ -138,6 +143,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "slow-disk",
         story: "every sync of one disk takes half a second, for eight seconds",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::SlowDisk {
                 node: 0,
@@ -150,6 +156,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "full-disk",
         story: "one disk is full for six seconds",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::FullDisk {
                 node: 1,
@@ -161,6 +168,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "lost-disk",
         story: "a disk loses four seconds of writes that it had reported durable: its node must refuse",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::LostSync {
                 node: 1,
@@ -173,6 +181,7 @@ pub const SCENARIOS: [Scenario; 13] = [
     Scenario {
         name: "roll-back",
         story: "a stopped node's disk is imaged, and set back to the image later: its node must refuse",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::RollBack {
                 node: 1,
@@ -183,8 +192,32 @@ pub const SCENARIOS: [Scenario; 13] = [
         },
     },
     Scenario {
+        name: "torn-write",
+        story: "power fails in the middle of a write, twice",
+        recovers_ms: 3_000,
+        plot: || {
+            let torn = |node| Fault::TornWrite { node, down_ms: 700 };
+            calm(vec![(2_000, torn(0)), (5_000, torn(1))])
+        },
+    },
+    Scenario {
+        name: "misdirected",
+        story: "a disk writes one record where another one is",
+        recovers_ms: 3_000,
+        plot: || {
+            let fault = Fault::Misdirected {
+                node: 1,
+                record: 3,
+                other: 5,
+                down_ms: 700,
+            };
+            calm(vec![(4_000, fault)])
+        },
+    },
+    Scenario {
         name: "bit-rot",
         story: "one bit of one record on one disk changes",
+        recovers_ms: 3_000,
         plot: || {
             let fault = Fault::BitRot {
                 node: 1,
@@ -207,5 +240,19 @@ mod tests {
             assert_eq!(found, Some(scenario.story));
         }
         assert!(Scenario::named("no such plot").is_none());
+    }
+
+    #[test]
+    fn every_plot_holds_and_recovers_in_time() {
+        for scenario in &SCENARIOS {
+            let outcome = crate::cluster::run(&scenario.setup(1));
+            println!("{}: {:?}", scenario.name, outcome.recoveries);
+            assert_eq!(outcome.violations, [], "{}", scenario.name);
+            assert!(
+                outcome.counters.faults > 0,
+                "{}: nothing happened",
+                scenario.name
+            );
+        }
     }
 }

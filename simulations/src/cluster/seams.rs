@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engram_actors::buggify::Buggify;
 use engram_actors::env::{
     AppendDone, Clock, Entropy, Env, ReadDone, ReadQuery, Store, StoreError, Transport,
 };
@@ -33,9 +34,21 @@ pub(super) fn env(world: &Arc<World>, node: usize, life: u64, seed: u64) -> Env 
     Env {
         store: Arc::new(SimStore(holder.clone())),
         transport: Arc::new(SimTransport(holder.clone())),
+        buggify: buggify(&holder),
         clock: Arc::new(SimClock(holder)),
         entropy: Arc::new(SimEntropy(Mutex::new(Random::new(seed)))),
     }
+}
+
+#[cfg(debug_assertions)]
+fn buggify(holder: &Holder) -> Buggify {
+    let Holder { world, node, life } = holder.clone();
+    Buggify::new(move |point| world.lock().buggify(node, life, point))
+}
+
+#[cfg(not(debug_assertions))]
+fn buggify(_: &Holder) -> Buggify {
+    Buggify::default()
 }
 
 struct SimClock(Holder);

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::Setup;
 use super::fault::{self, Planned};
 use super::profile::Profile;
 use super::trace::Record;
-use super::{Mutant, Setup};
+use crate::mutant::Mutant;
 
 /// Raised whenever the same file would give another run.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A run of a cluster as a file. What is left out is drawn from the seed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -141,6 +142,7 @@ impl SeedFile {
             profile,
             mutant: self.mutant,
             clients_only: false,
+            recovers_ms: None,
             record: Record::Hash,
         }
     }
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_is_left_out_is_drawn() {
-        let file = SeedFile::parse("version = 1\nseed = 7").expect("enough");
+        let file = SeedFile::parse(&format!("version = {VERSION}\nseed = 7")).expect("enough");
         assert_eq!(file.setup(), Setup::draw(7));
     }
 
@@ -172,7 +174,8 @@ mod tests {
         let version = refused("version = 99\nseed = 1\nnew_field = 3");
         assert!(version.is_err_and(|error| error.contains("version 99")));
         assert!(refused("hello").is_err());
-        assert!(refused("version = 1\nseed = 1\nhello = 2").is_err());
+        let unknown = format!("version = {VERSION}\nseed = 1\nhello = 2");
+        assert!(refused(&unknown).is_err());
         let mut setup = Setup::draw(1);
         setup.profile.nodes = 0;
         let text = SeedFile::of(&setup, None).text().expect("it fits");

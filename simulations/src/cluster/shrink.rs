@@ -109,7 +109,7 @@ impl Shrinking<'_> {
 }
 
 /// Ways to make a world smaller or calmer.
-const CHANGES: [fn(&mut Profile); 24] = [
+const CHANGES: [fn(&mut Profile); 25] = [
     |it| it.operations /= 2,
     |it| it.operations = it.operations * 3 / 4,
     |it| it.clients = it.clients.saturating_sub(1).max(1),
@@ -127,6 +127,7 @@ const CHANGES: [fn(&mut Profile); 24] = [
     |it| it.crash_after_promise = 0,
     |it| it.omit_learn = 0,
     |it| it.smallest_quorum = 0,
+    |it| it.buggify = 0,
     |it| it.skew_ms = 0,
     |it| it.dirty_reads = false,
     |it| it.cache_bytes = 1 << 20,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use engram_actors::buggify::Point;
 use engram_core::protocol::random::Random;
 use engram_core::types::{Lsn, MemberId, Millis, RecordKey, WriteId};
 use engram_core::wire::{ClientReply, RequestError};
@@ -18,11 +19,14 @@ use super::links::Link;
 use super::node::Node;
 use super::profile::Profile;
 use super::trace::Recorder;
-use super::{Counters, Mutant, Recoveries, Setup};
+use super::{Counters, Misdeed, Mutant, Recoveries, Setup};
 use crate::checkers::{Property, Violation};
 
 /// The nodes' clocks at virtual time 0, in milliseconds.
 pub(super) const EPOCH_MS: u64 = 1_000_000;
+
+/// Most events at one microsecond.
+const AT_ONCE_MAX: u64 = 1_000_000;
 
 /// Something that is going to happen.
 pub(super) enum Happening {
@@ -61,8 +65,12 @@ pub(super) enum Happening {
     },
     /// A node comes back.
     Restart { node: usize },
-    /// A node loses power, and comes back soon.
-    PowerOff { node: usize, life: u64 },
+    /// A node loses power, and comes back after so long.
+    PowerOff {
+        node: usize,
+        life: u64,
+        down_us: u64,
+    },
     /// A node's supervisor has ended.
     Stopped { node: usize, life: u64 },
     /// A client does something next.
@@ -81,14 +89,18 @@ pub(super) struct State {
     pub(super) profile: Profile,
     pub(super) mutant: Option<Mutant>,
     pub(super) clients_only: bool,
+    pub(super) recovers_ms: Option<u64>,
     began: Instant,
     at_us: u64,
+    /// How many events happened at this microsecond.
+    at_once: u64,
     pub(super) sleeping_until_us: u64,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     pub(super) network: Random,
     pub(super) disks: Random,
     pub(super) choices: Random,
+    mischief: Random,
     pub(super) nodes: Vec<Node>,
     /// Directed links that carry nothing, and how many faults say so.
     pub(super) blocked: BTreeMap<(usize, usize), u32>,
@@ -132,14 +144,17 @@ impl World {
         let state = State {
             mutant: setup.mutant,
             clients_only: setup.clients_only,
+            recovers_ms: setup.recovers_ms,
             began: Instant::now(),
             at_us: 0,
+            at_once: 0,
             sleeping_until_us: 0,
             queue: BTreeMap::new(),
             sequence: 0,
             network: stream(1),
             disks: stream(2),
             choices,
+            mischief: stream(4),
             nodes,
             blocked: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -184,6 +199,11 @@ impl World {
 }
 
 impl State {
+    /// Whether the world is to break this promise.
+    pub(super) fn does(&self, misdeed: Misdeed) -> bool {
+        self.mutant == Some(Mutant::World(misdeed))
+    }
+
     /// Virtual time. The runtime's timers know milliseconds; between two of them the queue's own
     /// times go on.
     pub(super) fn now_us(&self) -> u64 {
@@ -200,13 +220,30 @@ impl State {
         self.queue.keys().next().map(|(at_us, _)| *at_us)
     }
 
+    /// Whether more happens at one moment than any world has reason for.
+    pub(super) fn is_spinning(&self) -> bool {
+        self.at_once > AT_ONCE_MAX
+    }
+
+    /// Makes it so.
+    #[cfg(test)]
+    pub(super) fn spin(&mut self) {
+        self.at_once = AT_ONCE_MAX + 1;
+    }
+
     /// What is due, if the runtime's clock has come to its millisecond.
     pub(super) fn pop_due(&mut self) -> Option<Happening> {
         let at_us = self.first_us()?;
         if at_us / 1000 > self.now_us() / 1000 {
             return None;
         }
-        self.at_us = self.now_us().max(at_us);
+        let at_us = self.now_us().max(at_us);
+        self.at_once = if at_us == self.at_us {
+            self.at_once + 1
+        } else {
+            0
+        };
+        self.at_us = at_us;
         self.queue.pop_first().map(|(_, happening)| happening)
     }
 
@@ -246,6 +283,21 @@ impl State {
             _ => self.now_us(),
         };
         Millis(EPOCH_MS - self.profile.skew_ms + now_us / 1000 + it.ahead_ms)
+    }
+
+    /// Whether something rare, but allowed, happens at a point of a node's actors.
+    pub(super) fn buggify(&mut self, node: usize, life: u64, point: Point) -> bool {
+        let place = Point::ALL.iter().position(|known| *known == point);
+        let is_drawn = place.is_some_and(|place| self.profile.buggify_points & (1 << place) != 0);
+        if self.healed || !is_drawn || !self.lives(node, life) {
+            return false;
+        }
+        let happens = self.mischief.chance(self.profile.buggify);
+        if happens {
+            self.counters.buggified += 1;
+            self.note("buggify", Some(node), format_args!("{point:?}"));
+        }
+        happens
     }
 
     /// When something that a node does now leaves it, in virtual microseconds.
@@ -300,6 +352,13 @@ impl State {
 
     pub(super) fn violate(&mut self, property: Property, story: String) {
         self.check(Err(Violation::new(property, story)));
+    }
+
+    /// A phase of the run begins.
+    pub(super) fn begin_phase(&mut self, phase: &'static str) {
+        let now_us = self.now_us();
+        self.recorder.mark(now_us, None, phase);
+        self.note("phase", None, format_args!("{phase}"));
     }
 
     pub(super) fn note(

@@ -46,6 +46,17 @@ pub struct Span {
     pub until_us: Option<u64>,
 }
 
+/// A moment worth seeing: a fault of a node, or, of none, the beginning of a phase.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Mark {
+    /// When, in virtual microseconds.
+    pub at_us: u64,
+    /// Whose.
+    pub node: Option<usize>,
+    /// What.
+    pub text: String,
+}
+
 /// Hashes and, if wanted, keeps what happens.
 #[derive(Debug)]
 pub(super) struct Recorder {
@@ -53,6 +64,7 @@ pub(super) struct Recorder {
     record: Record,
     pub(super) lines: Vec<Line>,
     pub(super) spans: Vec<Span>,
+    pub(super) marks: Vec<Mark>,
     text: String,
 }
 
@@ -63,6 +75,7 @@ impl Recorder {
             record,
             lines: Vec::new(),
             spans: Vec::new(),
+            marks: Vec::new(),
             text: String::new(),
         }
     }
@@ -107,6 +120,13 @@ impl Recorder {
             open.find(|span| span.kind == kind && span.node == node && span.until_us.is_none())
         {
             span.until_us = Some(at_us);
+        }
+    }
+
+    pub(super) fn mark(&mut self, at_us: u64, node: Option<usize>, text: &str) {
+        if self.record != Record::Hash {
+            let text = text.to_owned();
+            self.marks.push(Mark { at_us, node, text });
         }
     }
 

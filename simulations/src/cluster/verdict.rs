@@ -4,7 +4,8 @@ use engram_core::types::WriteId;
 
 use super::state::{EPOCH_MS, State};
 use super::workload::original;
-use crate::checkers::{at_most_once, deletes, expiry, linearizability};
+use crate::checkers::Violation;
+use crate::checkers::{at_most_once, deletes, expiry, linearizability, recovery};
 use crate::history::{Action, Outcome};
 
 impl State {
@@ -52,9 +53,21 @@ impl State {
             deletes::at_rest(history, &self.last_reads),
             expiry::check(history, EPOCH_MS, self.profile.skew_ms),
             self.judge.bounds.check(),
+            self.recovered_in_time(),
         ];
         for result in results {
             self.check(result);
         }
+    }
+
+    /// Whether operations succeeded soon enough after each fault, where a plot says how soon.
+    fn recovered_in_time(&self) -> Result<(), Violation> {
+        let Some(most_ms) = self.recovers_ms else {
+            return Ok(());
+        };
+        let kinds = self.recoveries.0.iter();
+        let recovered = kinds.flat_map(|(kind, all)| all.iter().map(|took| (kind.as_str(), *took)));
+        let waiting = self.recovering.iter().map(|(kind, _)| *kind);
+        recovery::check(recovered, waiting, most_ms * 1000)
     }
 }

@@ -12,7 +12,7 @@ use engram_core::wire::{ClientReply, Entry, RequestError, Scan, ScanPage};
 
 use super::{EPOCH_MS, Happening, Message, World, key};
 use crate::history::{Action, Change, Operation, Outcome, Seen};
-use crate::profile::Planted;
+use crate::mutant::Misdeed;
 
 /// Most attempts of one operation.
 const ATTEMPTS_MAX: u32 = 4;
@@ -212,7 +212,7 @@ impl World {
             let home = self.any_node();
             self.client(client).home = home;
         }
-        let blind = self.planted == Some(Planted::BlindRetry);
+        let blind = self.does(Misdeed::BlindRetry);
         let it = self.client(client);
         let (node, operation) = (it.home, it.sequence_of_operation());
         let Some(current) = &mut it.current else {

@@ -2,13 +2,12 @@
 
 use engram_core::protocol::register::acceptor::{self, Effect as AcceptorEffect};
 use engram_core::protocol::register::proposer::{self, Effect as ProposerEffect, Origin};
-use engram_core::types::{Ballot, MemberId, Millis, RecordKey};
+use engram_core::types::{MemberId, Millis};
 use engram_core::wire::register::{RegisterReply, ReplyBody, RequestBody};
 
 use super::{LocalEvent, Message, World};
 use crate::checkers::{Property, acknowledged, durable_replies};
 use crate::disk::Queued;
-use crate::profile::Planted;
 
 impl World {
     /// A message arrives at a node that is up.
@@ -35,12 +34,6 @@ impl World {
             self.step_acceptor(node, acceptor::Event::Reply(reply.clone()));
         }
         if to_proposer {
-            if self.planted == Some(Planted::EarlyPurge)
-                && let ReplyBody::Accepted { ballot } = reply.body
-                && let Some(key) = self.asked_about.get(&reply.reply_to).cloned()
-            {
-                self.purge_early(node, reply.from, &key, ballot);
-            }
             self.step_proposer(node, proposer::Event::Reply(reply));
         }
     }
@@ -183,15 +176,10 @@ impl World {
                         key,
                         ballot,
                         register,
-                        next,
+                        ..
                     } => {
                         self.asked_about.insert(request.reply_to, key.clone());
                         self.saw_register(key, *ballot, register);
-                        // Only a purge reserves nothing.
-                        if register.value.is_none() && next.is_zero() {
-                            let purge = (key.clone(), *ballot);
-                            self.purging.entry(purge).or_default();
-                        }
                     }
                     _ => {}
                 }
@@ -317,10 +305,6 @@ impl World {
                 self.soon(node, LocalEvent::IndexAsks);
             }
         }
-        if self.planted == Some(Planted::EagerIndex) {
-            let indexed = acceptor::Event::Indexed(seen);
-            self.soon(node, LocalEvent::Acceptor(indexed));
-        }
         let delay_us = self.random.below(self.profile.index_commit_ms * 1000);
         self.later(node, delay_us, LocalEvent::IndexCommits);
         self.check(result);
@@ -332,37 +316,6 @@ impl World {
         index.commit();
         let indexed = acceptor::Event::Indexed(index.durable());
         self.step_acceptor(node, indexed);
-    }
-
-    /// The planted bug: a purge is ordered as soon as two replicas have accepted the tombstone.
-    fn purge_early(&mut self, node: usize, from: MemberId, key: &RecordKey, ballot: Ballot) {
-        let Some(accepted) = self.purging.get_mut(&(key.clone(), ballot)) else {
-            return;
-        };
-        if accepted.insert(from) && accepted.len() == 2 {
-            for to in 0..self.nodes.len() {
-                self.forge_purge(node, to, key, ballot);
-            }
-        }
-    }
-
-    fn forge_purge(&mut self, from: usize, to: usize, key: &RecordKey, ballot: Ballot) {
-        let it = self.node(from);
-        let reply_to = engram_core::wire::register::ReplyTo {
-            member: it.member,
-            incarnation: it.incarnation,
-            request: engram_core::types::RequestId(0),
-        };
-        let request = engram_core::wire::register::RegisterRequest {
-            shard: super::SHARD,
-            epoch: engram_core::types::Epoch(1),
-            reply_to,
-            body: RequestBody::Purge {
-                key: key.clone(),
-                ballot,
-            },
-        };
-        self.send(from, to, Message::Request(request));
     }
 }
 

@@ -26,7 +26,8 @@ use crate::checkers::one_register::OneRegister;
 use crate::checkers::{Property, Violation};
 use crate::history::Operation;
 use crate::ledger::Ledger;
-use crate::profile::{Planted, Profile};
+use crate::mutant::{Misdeed, Mutant};
+use crate::profile::Profile;
 use crate::trace::Trace;
 
 /// The shard that everything happens in.
@@ -157,8 +158,8 @@ pub struct Setup {
     pub seed: u64,
     /// What the world is like.
     pub profile: Profile,
-    /// A fault planted on purpose, if any.
-    pub planted: Option<Planted>,
+    /// A bug planted on purpose, if any.
+    pub mutant: Option<Mutant>,
     /// Whether only what clients can notice counts as a violation.
     pub clients_only: bool,
     /// Whether the trace is printed.
@@ -169,7 +170,7 @@ pub struct Setup {
 #[derive(Debug)]
 pub struct World {
     profile: Profile,
-    planted: Option<Planted>,
+    mutant: Option<Mutant>,
     clients_only: bool,
     random: Random,
     now_us: u64,
@@ -184,8 +185,6 @@ pub struct World {
     /// No fault happens any more.
     healed: bool,
     asked_about: BTreeMap<ReplyTo, RecordKey>,
-    /// Purges under way, and who has accepted their tombstones.
-    purging: BTreeMap<(RecordKey, engram_core::types::Ballot), BTreeSet<MemberId>>,
     ledger: Ledger,
     disks: Monotone,
     one_register: OneRegister,
@@ -201,7 +200,7 @@ impl World {
         let profile = setup.profile.clone();
         let majority = profile.replicas / 2 + 1;
         let mut world = World {
-            planted: setup.planted,
+            mutant: setup.mutant,
             clients_only: setup.clients_only,
             random: Random::new(setup.seed),
             now_us: 0,
@@ -214,7 +213,6 @@ impl World {
             last_answer: None,
             healed: false,
             asked_about: BTreeMap::new(),
-            purging: BTreeMap::new(),
             ledger: Ledger::new(majority),
             disks: Monotone::default(),
             one_register: OneRegister::default(),
@@ -250,6 +248,11 @@ impl World {
             counters: world.counters,
             violations: world.violations,
         }
+    }
+
+    /// Whether the world is to break this promise.
+    fn does(&self, misdeed: Misdeed) -> bool {
+        self.mutant == Some(Mutant::World(misdeed))
     }
 
     fn storm(&mut self) {

@@ -13,7 +13,7 @@ use super::{EPOCH_MS, Happening, LocalEvent, Message, SHARD, World};
 use crate::checkers::answers::Answers;
 use crate::checkers::index::Follower;
 use crate::disk::{Disk, Queued};
-use crate::profile::Planted;
+use crate::mutant::{Misdeed, Mutant};
 
 /// How often a node notices which peers are reachable, in microseconds.
 const GOSSIP_US: u64 = 200_000;
@@ -95,7 +95,7 @@ impl World {
 
     /// Starts a node for the first time or again.
     pub(super) fn boot(&mut self, node: usize) {
-        let raise = self.planted != Some(Planted::SameIncarnation);
+        let raise = !self.does(Misdeed::SameIncarnation);
         let it = self.node_mut(node);
         it.incarnation = Incarnation {
             boot: it.next_boot,
@@ -114,7 +114,7 @@ impl World {
 
     /// Replaces a node's actors; its disk, and what is queued there, stays.
     pub(super) fn respawn(&mut self, node: usize) {
-        if self.planted != Some(Planted::SameIncarnation) {
+        if !self.does(Misdeed::SameIncarnation) {
             self.node_mut(node).incarnation.respawn += 1;
         }
         self.spawn(node);
@@ -122,6 +122,7 @@ impl World {
 
     fn spawn(&mut self, node: usize) {
         let members = self.members();
+        let planted = self.mutant.map(Mutant::planted).unwrap_or_default();
         let seed = self.random.next_u64();
         let (cache_bytes, purge_after_ms) = (self.profile.cache_bytes, self.profile.purge_after_ms);
         let it = self.node_mut(node);
@@ -134,6 +135,7 @@ impl World {
                 purge_after_ms,
                 scrub_every_ms: SCRUB_EVERY_MS,
                 indexed: true,
+                planted,
                 ..acceptor::Options::new(SHARD, it.member, it.incarnation)
             }),
             proposer: Proposer::new(proposer::Options {
@@ -143,6 +145,7 @@ impl World {
                 epoch: Epoch(1),
                 members,
                 seed,
+                planted,
             }),
             answers: Answers::default(),
             timer_us: None,
@@ -193,28 +196,10 @@ impl World {
         if self.node(node).up {
             return;
         }
-        match self.planted {
-            Some(Planted::Amnesia) => self.node_mut(node).disk.wipe(),
-            Some(Planted::DroppedTombstones) => self.drop_tombstones(node),
-            _ => {}
+        if self.does(Misdeed::Amnesia) {
+            self.node_mut(node).disk.wipe();
         }
         self.boot(node);
-    }
-
-    fn drop_tombstones(&mut self, node: usize) {
-        let disk = &mut self.node_mut(node).disk;
-        let empty: Vec<_> = disk
-            .durable(Keyspace::Records)
-            .filter(|(_, value)| {
-                open::<Record>(value).is_ok_and(|record| {
-                    record.register.value.is_none() && !record.accepted.is_zero()
-                })
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in empty {
-            disk.lose(Keyspace::Records, &key);
-        }
     }
 
     /// Hands an event to a node's current life, a moment from now.
@@ -230,7 +215,7 @@ impl World {
 
     /// Queues a batch on a node's disk.
     pub(super) fn append(&mut self, node: usize, queued: Queued) {
-        if self.planted == Some(Planted::LyingSync) {
+        if self.does(Misdeed::LyingSync) {
             let durable = LocalEvent::Acceptor(AcceptorEvent::Durable(queued.io));
             self.later(node, 50, durable);
         }
@@ -258,7 +243,7 @@ impl World {
         let life = self.node(node).life;
         for queued in done {
             self.became_durable(node, &queued);
-            if queued.life == life && self.planted != Some(Planted::LyingSync) {
+            if queued.life == life && !self.does(Misdeed::LyingSync) {
                 let event = LocalEvent::Acceptor(AcceptorEvent::Durable(queued.io));
                 self.soon(node, event);
             }

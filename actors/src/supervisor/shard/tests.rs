@@ -14,6 +14,7 @@ use engram_core::wire::{Frame, ReturnAddress};
 use tokio::time::Instant;
 
 use super::*;
+use crate::buggify::Buggify;
 use crate::directory::ShardReport;
 use crate::env::{AppendDone, Clock, Entropy, ReadDone, ReadOutcome, ReadQuery, Store, Transport};
 use crate::index_partition::{
@@ -146,6 +147,7 @@ impl Node {
             transport: Arc::new(Silence),
             clock: Arc::new(VirtualClock(Instant::now())),
             entropy: Arc::new(Seven),
+            buggify: Buggify::default(),
         };
         let text: Arc<dyn TextIndex> = Arc::new(MemoryTextIndex::default());
         let arguments = NodeIndexArguments {
@@ -162,6 +164,7 @@ impl Node {
             env: env.clone(),
             cache_bytes: 1 << 20,
             purge_after_ms: 1_000,
+            planted: Planted::default(),
         };
         let spawned = Actor::spawn(None, ShardSupervisor, arguments).await;
         spawned.expect("starts");

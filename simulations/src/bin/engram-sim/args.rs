@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use engram_simulations::cluster::Mutant;
+use engram_simulations::mutant::Mutant;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     /// Runs a world with a plot; without a name, lists them.
     Scenario(Scenario),
     /// Plants known bugs one by one, and tells how many seeds it took to catch each.
+    ///
+    /// Each is sought in worlds that suit it, and must be caught within its own number of seeds.
     Mutants(Mutants),
     /// Runs seeds twice, in processes of their own, and compares the traces byte for byte.
     Meta(Meta),
@@ -77,6 +79,9 @@ pub(crate) struct Run {
     /// Plant this bug (level 2).
     #[arg(long, value_parser = mutant)]
     pub(crate) mutant: Option<Mutant>,
+    /// Give every cluster so many nodes, instead of what its seed draws: 1, or 3 to 9 (level 2).
+    #[arg(long, value_parser = nodes)]
+    pub(crate) nodes: Option<usize>,
     /// Go on after this many seeds have failed.
     #[arg(long, default_value_t = 5)]
     pub(crate) failures: usize,
@@ -130,9 +135,12 @@ pub(crate) struct Mutants {
     /// Only these.
     #[arg(long, value_parser = mutant)]
     pub(crate) only: Vec<Mutant>,
-    /// Most seeds for each.
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..))]
-    pub(crate) seeds: u64,
+    /// Most seeds for each, instead of its own bound.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) seeds: Option<u64>,
+    /// How many are sought at a time.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) jobs: u64,
     /// Only what clients can notice counts.
     #[arg(long)]
     pub(crate) clients_only: bool,
@@ -160,14 +168,30 @@ pub(crate) struct Worker {
     pub(crate) step: u64,
     #[arg(long, value_parser = mutant)]
     pub(crate) mutant: Option<Mutant>,
+    #[arg(long, value_parser = nodes)]
+    pub(crate) nodes: Option<usize>,
 }
 
 /// Reads the name of a planted bug.
 fn mutant(name: &str) -> Result<Mutant, String> {
+    if !Mutant::AVAILABLE {
+        return Err(
+            "this is a release build, and holds no planted bugs: build it with `--profile sim`"
+                .into(),
+        );
+    }
     Mutant::named(name).ok_or_else(|| {
-        let all: Vec<&str> = Mutant::ALL.iter().map(|mutant| mutant.name()).collect();
+        let all: Vec<&str> = Mutant::all().map(Mutant::name).collect();
         format!("there is no such planted bug; there are {}", all.join(", "))
     })
+}
+
+/// Reads how many nodes a cluster has.
+fn nodes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(nodes @ (1 | 3..=9)) => Ok(nodes),
+        _ => Err("a cluster has 1 or 3 to 9 nodes".into()),
+    }
 }
 
 /// Reads a range of seeds.
@@ -211,7 +235,7 @@ mod tests {
 
     #[test]
     fn planted_bugs_are_known_by_name() {
-        for known in Mutant::ALL {
+        for known in Mutant::all() {
             assert_eq!(mutant(known.name()), Ok(known));
         }
         assert!(mutant("no-such-bug").is_err());

@@ -24,14 +24,18 @@ pub(crate) fn run(arguments: &Run) -> anyhow::Result<Verdict> {
         (None, None) => anyhow::bail!("give --seed N or --seeds FROM..TO"),
     };
     anyhow::ensure!(
-        arguments.level == 2 || (arguments.mutant.is_none() && !arguments.keep.keeps_run()),
-        "level 1 has no traces, timelines or planted bugs here: its tests plant them"
+        arguments.level == 2
+            || (arguments.mutant.is_none()
+                && arguments.nodes.is_none()
+                && !arguments.keep.keeps_run()),
+        "level 1 has no traces, timelines, planted bugs or numbers of nodes here: `mutants` plants \
+         bugs into it"
     );
     let alone = seeds.end - seeds.start == 1;
     if alone && arguments.level == 2 {
         let setup = Setup {
             mutant: arguments.mutant,
-            ..Setup::draw(seeds.start)
+            ..Setup::draw_with(seeds.start, arguments.nodes)
         };
         let result = run_kept(&setup, &arguments.keep)?;
         if !arguments.keep.json {
@@ -61,7 +65,7 @@ fn conclude(arguments: &Run, failed: Vec<SeedResult>) -> anyhow::Result<Verdict>
         if result.level == 2 {
             let setup = Setup {
                 mutant: arguments.mutant,
-                ..Setup::draw(result.seed)
+                ..Setup::draw_with(result.seed, arguments.nodes)
             };
             let found = result.violations.first();
             let found = found.map(|(property, story)| {
@@ -73,7 +77,7 @@ fn conclude(arguments: &Run, failed: Vec<SeedResult>) -> anyhow::Result<Verdict>
                 .with_context(|| format!("writing {}", path.display()))?;
             eprintln!("  written to {}", path.display());
         }
-        eprintln!("  again: {}", explain::again(result, arguments.mutant));
+        eprintln!("  again: {}", explain::again(result, arguments));
     }
     Ok(if failed.is_empty() {
         Verdict::Fine
@@ -211,6 +215,9 @@ fn start(arguments: &Run, share: &Share, news: &Sender<News>) -> anyhow::Result<
         .stdout(Stdio::piped());
     if let Some(mutant) = arguments.mutant {
         command.args(["--mutant", mutant.name()]);
+    }
+    if let Some(nodes) = arguments.nodes {
+        command.args(["--nodes", &nodes.to_string()]);
     }
     let mut child = command.spawn().context("starting a worker process")?;
     let lines = child.stdout.take().context("reading from a worker")?;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, TableStyle};
-use engram_simulations::cluster::{Mutant, Recoveries, Setup};
+use engram_simulations::cluster::{Recoveries, Setup};
 
+use crate::args::Run;
 use crate::worker::SeedResult;
 
 /// What many runs amount to.
@@ -60,11 +61,12 @@ pub(crate) fn table(total: &Total) -> String {
     let busy_s = (total.busy_ms as f64 / 1e3).max(0.001);
     let virtual_s = total.virtual_us as f64 / 1e6;
     let mut text = format!(
-        "{} seeds, {} failed, in {:.1} s\n{:.0} virtual seconds, {} events, {} messages: on one \
+        "{} seeds, {} failed, in {:.1} s ({:.1} seeds/s)\n{:.0} virtual seconds, {} events, {} messages: on one \
          core {:.0} virtual seconds a second, {:.0} messages a second\n",
         total.seeds,
         total.failed.len(),
         total.wall.as_secs_f64(),
+        total.seeds as f64 / total.wall.as_secs_f64().max(0.001),
         virtual_s,
         total.events,
         total.messages,
@@ -161,13 +163,17 @@ pub(crate) fn failure(result: &SeedResult) {
 }
 
 /// The command that runs a seed again.
-pub(crate) fn again(result: &SeedResult, mutant: Option<Mutant>) -> String {
+pub(crate) fn again(result: &SeedResult, arguments: &Run) -> String {
     let (level, seed) = (result.level, result.seed);
-    let planted = mutant.map_or_else(String::new, |mutant| format!(" --mutant {}", mutant.name()));
-    let keep = if level == 2 {
-        " --trace trace.jsonl --timeline timeline.svg"
-    } else {
-        ""
-    };
-    format!("engram-sim run --level {level} --seed {seed}{planted}{keep}")
+    let mut command = format!("engram-sim run --level {level} --seed {seed}");
+    if let Some(mutant) = arguments.mutant {
+        command.push_str(&format!(" --mutant {}", mutant.name()));
+    }
+    if let Some(nodes) = arguments.nodes {
+        command.push_str(&format!(" --nodes {nodes}"));
+    }
+    if level == 2 {
+        command.push_str(" --trace trace.jsonl --timeline timeline.svg");
+    }
+    command
 }

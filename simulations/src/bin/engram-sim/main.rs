@@ -1,5 +1,10 @@
 //! `engram-sim`: runs simulated clusters, finds seeds that fail, and makes them small.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what runs outside of virtual time is timed by real clocks, and has threads"
+)]
+
 mod args;
 mod campaign;
 mod explain;

@@ -1,62 +1,144 @@
 //! The simulator, checked: planted bugs must be caught, and a seed must decide everything.
 
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use anyhow::Context;
-use engram_simulations::cluster::{self, Mutant, Setup};
+use engram_simulations::hunt::Catch;
+use engram_simulations::mutant::Mutant;
 use indicatif::ProgressBar;
 
 use crate::Verdict;
 use crate::args::{Meta, Mutants, range};
 use crate::explain;
 
+/// What came of seeking one bug.
+struct Sought {
+    mutant: Mutant,
+    seeds_max: u64,
+    caught: Option<Catch>,
+    seconds: f64,
+}
+
 /// Plants bugs one by one.
 pub(crate) fn mutants(arguments: &Mutants) -> anyhow::Result<Verdict> {
-    let all = if arguments.only.is_empty() {
-        Mutant::ALL.to_vec()
+    anyhow::ensure!(
+        Mutant::AVAILABLE,
+        "this is a release build, and holds no planted bugs: build it with `--profile sim`"
+    );
+    let all: Vec<Mutant> = if arguments.only.is_empty() {
+        Mutant::all().collect()
     } else {
         arguments.only.clone()
     };
-    let mut table = explain::columns(&["planted bug", "what it does", "seeds needed", "checker"]);
-    let (mut missed, spinner) = (0, ProgressBar::new_spinner());
-    for mutant in all {
-        let found = (0..arguments.seeds).find_map(|seed| {
-            spinner.set_message(format!("{}, seed {seed}", mutant.name()));
-            spinner.tick();
-            let setup = Setup {
-                mutant: Some(mutant),
-                clients_only: arguments.clients_only,
-                ..Setup::draw(seed)
-            };
-            let violation = cluster::run(&setup).violations.into_iter().next()?;
-            Some((seed + 1, violation))
-        });
-        let (needed, checker) = match &found {
-            Some((seeds, violation)) => (seeds.to_string(), format!("{:?}", violation.property)),
+    let begun = Instant::now();
+    let sought = seek_all(arguments, &all);
+    let seeds: u64 = sought
+        .iter()
+        .map(|sought| {
+            sought
+                .caught
+                .as_ref()
+                .map_or(sought.seeds_max, |it| it.seeds)
+        })
+        .sum();
+    let mut table = explain::columns(&[
+        "planted bug",
+        "what it does",
+        "level",
+        "seeds needed",
+        "at most",
+        "checker",
+    ]);
+    let mut missed = Vec::new();
+    for Sought {
+        mutant,
+        seeds_max,
+        caught,
+        seconds,
+    } in &sought
+    {
+        let (needed, checker) = match caught {
+            Some(caught) => {
+                let checker = format!("{:?}", caught.violation.property);
+                (caught.seeds.to_string(), checker)
+            }
             None => {
-                missed += 1;
-                (format!("more than {}", arguments.seeds), "none".into())
+                missed.push(mutant.name());
+                ("not caught".into(), "none".into())
             }
         };
         if arguments.json {
-            let seeds = found.as_ref().map(|(seeds, _)| *seeds);
             let line = serde_json::json!({
-                "mutant": mutant.name(), "seeds": seeds, "checker": checker,
-                "story": found.as_ref().map(|(_, violation)| violation.story.clone()),
+                "mutant": mutant.name(), "level": mutant.hunt().level(),
+                "seeds": caught.as_ref().map(|caught| caught.seeds), "seeds_max": seeds_max,
+                "checker": checker, "seconds": seconds,
+                "story": caught.as_ref().map(|caught| caught.violation.story.clone()),
             });
             println!("{line}");
         }
-        table.add_row([mutant.name(), mutant.story(), &needed, &checker]);
+        let (level, most) = (mutant.hunt().level().to_string(), seeds_max.to_string());
+        table.add_row([
+            mutant.name(),
+            mutant.story(),
+            &level,
+            &needed,
+            &most,
+            &checker,
+        ]);
     }
-    spinner.finish_and_clear();
     if !arguments.json {
+        let seconds = begun.elapsed().as_secs_f64();
         println!("{table}");
+        println!(
+            "{} planted bugs, {} caught, with {seeds} seeds in {seconds:.1} s ({:.1} seeds/s)",
+            sought.len(),
+            sought.len() - missed.len(),
+            seeds as f64 / seconds.max(0.001)
+        );
     }
-    if missed > 0 {
-        eprintln!("{missed} planted bugs were not caught");
-        return Ok(Verdict::Violated);
+    if missed.is_empty() {
+        return Ok(Verdict::Fine);
     }
-    Ok(Verdict::Fine)
+    eprintln!("not caught: {}", missed.join(", "));
+    Ok(Verdict::Violated)
+}
+
+/// Seeks bugs, several at a time; the results are in the order in which they were asked for.
+fn seek_all(arguments: &Mutants, all: &[Mutant]) -> Vec<Sought> {
+    let spinner = ProgressBar::new_spinner();
+    let (next, done) = (Mutex::new(all.iter().enumerate()), Mutex::new(Vec::new()));
+    let work = || {
+        loop {
+            let job = next.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some((place, &mutant)) = job else { return };
+            let (hunt, begun) = (mutant.hunt(), Instant::now());
+            let seeds_max = arguments.seeds.unwrap_or(hunt.seeds_max);
+            let caught = hunt.seek(mutant, arguments.clients_only, seeds_max, |seed| {
+                spinner.set_message(format!("{}, seed {seed}", mutant.name()));
+                spinner.tick();
+            });
+            let seconds = begun.elapsed().as_secs_f64();
+            let sought = Sought {
+                mutant,
+                seeds_max,
+                caught,
+                seconds,
+            };
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+            done.push((place, sought));
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs {
+            scope.spawn(work);
+        }
+    });
+    spinner.finish_and_clear();
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, sought)| sought).collect()
 }
 
 /// Runs seeds twice in processes of their own and compares their traces.

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use engram_simulations::campaign;
-use engram_simulations::cluster::{self, Counters, Mutant, Recoveries, Setup};
+use engram_simulations::cluster::{self, Counters, Recoveries, Setup};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Worker;
@@ -33,7 +33,7 @@ pub(crate) fn work(worker: &Worker) -> anyhow::Result<()> {
     let step = usize::try_from(worker.step.max(1))?;
     let mut out = std::io::stdout().lock();
     for seed in (worker.from..worker.to).step_by(step) {
-        let result = run_seed(worker.level, seed, worker.mutant);
+        let result = run_seed(worker, seed);
         serde_json::to_writer(&mut out, &result)?;
         out.write_all(b"\n")?;
         out.flush()?;
@@ -42,11 +42,12 @@ pub(crate) fn work(worker: &Worker) -> anyhow::Result<()> {
 }
 
 /// Runs one seed as drawn.
-pub(crate) fn run_seed(level: u8, seed: u64, mutant: Option<Mutant>) -> SeedResult {
+fn run_seed(worker: &Worker, seed: u64) -> SeedResult {
+    let level = worker.level;
     if level == 2 {
         let setup = Setup {
-            mutant,
-            ..Setup::draw(seed)
+            mutant: worker.mutant,
+            ..Setup::draw_with(seed, worker.nodes)
         };
         return run_cluster(&setup).0;
     }

@@ -3,6 +3,7 @@
 
 use lru::LruCache;
 
+use crate::planted::{Bug, Planted};
 use crate::storage::format::Record;
 use crate::types::{IoId, RecordKey};
 
@@ -17,7 +18,7 @@ pub enum Slot {
     Corrupt,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Cached {
     slot: Slot,
     /// The last append that changed it.
@@ -26,20 +27,22 @@ struct Cached {
 }
 
 /// A bounded map from keys to [`Slot`]s.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct RecordCache {
     slots: LruCache<RecordKey, Cached>,
     weight: usize,
     weight_max: usize,
+    planted: Planted,
 }
 
 impl RecordCache {
     /// A cache of about `weight_max` bytes.
-    pub fn new(weight_max: usize) -> RecordCache {
+    pub fn new(weight_max: usize, planted: Planted) -> RecordCache {
         RecordCache {
             slots: LruCache::unbounded(),
             weight: 0,
             weight_max,
+            planted,
         }
     }
 
@@ -78,6 +81,20 @@ impl RecordCache {
         self.evict(&key, durable);
     }
 
+    /// Evicts all that is durable as of `durable`.
+    pub fn forget(&mut self, durable: IoId) {
+        for _ in 0..self.slots.len() {
+            let Some((key, cached)) = self.slots.pop_lru() else {
+                return;
+            };
+            if cached.written > durable {
+                self.slots.put(key, cached);
+            } else {
+                self.weight -= cached.weight;
+            }
+        }
+    }
+
     /// Bytes held, approximately.
     pub fn weight(&self) -> usize {
         self.weight
@@ -92,12 +109,19 @@ impl RecordCache {
             let Some((key, cached)) = self.slots.pop_lru() else {
                 return;
             };
-            if cached.written > durable || key == *keep {
+            let in_flight = cached.written > durable && !self.planted.is(Bug::InFlightEvicted);
+            if in_flight || key == *keep {
                 self.slots.put(key, cached);
             } else {
                 self.weight -= cached.weight;
             }
         }
+    }
+}
+
+impl std::fmt::Debug for RecordCache {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.slots.iter()).finish()
     }
 }
 
@@ -115,7 +139,7 @@ mod tests {
 
     #[test]
     fn it_stays_in_its_bound_and_keeps_what_is_in_flight() {
-        let mut cache = RecordCache::new(10_000);
+        let mut cache = RecordCache::new(10_000, Planted::default());
         cache.insert(key(9999), Slot::Absent, IoId(7), IoId(0));
         for n in 0..1000 {
             cache.insert(key(n), Slot::Absent, IoId(0), IoId(6));
@@ -131,8 +155,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_flight_is_not_forgotten() {
+        let mut cache = RecordCache::new(10_000, Planted::default());
+        for n in 1..=4 {
+            cache.insert(key(n), Slot::Absent, IoId(n as u64), IoId(0));
+        }
+        cache.forget(IoId(2));
+        assert!(!cache.contains(&key(2)) && cache.contains(&key(3)));
+        cache.forget(IoId(4));
+        assert_eq!(cache.weight(), 0);
+    }
+
+    #[test]
     fn what_was_just_loaded_stays_beside_appends_in_flight() {
-        let mut cache = RecordCache::new(1);
+        let mut cache = RecordCache::new(1, Planted::default());
         for n in 0..8 {
             cache.insert(key(n), Slot::Absent, IoId(7), IoId(0));
         }

@@ -21,7 +21,7 @@ const ANSWER_MS: u64 = 5_000;
 /// How often a reachable peer's log is followed without other cause, in milliseconds.
 const ROUND_MS: u64 = 3_000;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum Phase {
     #[default]
     Idle,
@@ -35,7 +35,7 @@ enum Phase {
     Installing { left: usize, after: IoId },
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Peer {
     seen: Lseq,
     next: Lseq,
@@ -57,7 +57,7 @@ struct Peer {
 }
 
 /// How far each peer was followed, and what is under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CatchUp {
     peers: BTreeMap<MemberId, Peer>,
 }

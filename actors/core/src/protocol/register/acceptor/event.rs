@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::rebuild::Abstention;
 use crate::limits::{RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SCRUB_EVERY_MS_DEFAULT};
+use crate::planted::Planted;
 use crate::protocol::watch::{WatchFeed, WatchQuery};
 use crate::storage::format::FormatError;
 use crate::storage::{Keyspace, RangePage, RangeQuery, WriteBatch};
@@ -36,6 +37,8 @@ pub struct Options {
     /// Whether an index follows the change log: then nothing is purged before [`Event::Indexed`]
     /// says that the index knows of the deletion.
     pub indexed: bool,
+    /// A bug planted by the simulator; none in production.
+    pub planted: Planted,
 }
 
 impl Options {
@@ -51,6 +54,7 @@ impl Options {
             purge_after_ms: 2 * RETRY_WINDOW_MS,
             scrub_every_ms: SCRUB_EVERY_MS_DEFAULT,
             indexed: false,
+            planted: Planted::default(),
         }
     }
 }

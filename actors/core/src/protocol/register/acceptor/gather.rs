@@ -5,12 +5,13 @@ use super::scan::RangeUse;
 use super::tail::ChangesPage;
 use super::{Acceptor, Effect, FeedEntry, FeedPage};
 use crate::limits::{CHANGES_PAGE_MAX, PAGE_BYTES_MAX};
+use crate::planted::Bug;
 use crate::storage::format::Record;
 use crate::types::{Ballot, IoId, Lseq, MemberId, Millis, RecordKey};
 use crate::wire::register::{Fetched, ReplyBody, ReplyTo};
 
 /// A gathering in progress.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gather {
     purpose: Purpose,
     /// Keys, and the ballot that each is compared with.
@@ -220,13 +221,16 @@ impl Acceptor {
                 }
             }
             Purpose::Compare { peer, upto, more } => {
+                let blind = self.options.planted.is(Bug::PullBelowFloor);
                 let mut wanted = Vec::new();
                 for ((key, theirs), own) in gather.wanted.into_iter().zip(gather.found) {
                     let own_accepted = own.as_ref().map_or(Ballot::ZERO, |r| r.accepted);
                     if theirs == own_accepted {
                         // By now this replica may have accepted more, which is not known to be.
                         self.held_by_two(&key, theirs);
-                    } else if theirs > own_accepted && (own.is_some() || theirs > self.meta.floor) {
+                    } else if theirs > own_accepted
+                        && (own.is_some() || theirs > self.meta.floor || blind)
+                    {
                         wanted.push((key, own_accepted));
                     } else if theirs > own_accepted {
                         // Purged here and not yet there, or never here: a round finds out.

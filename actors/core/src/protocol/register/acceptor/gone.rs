@@ -17,7 +17,7 @@ use crate::types::{Lseq, Millis, RecordKey};
 const GONE_MAX: usize = 4096;
 
 /// What the index knows.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gone {
     /// Whether there is an index.
     followed: bool,

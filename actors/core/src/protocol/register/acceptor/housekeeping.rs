@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::jobs::Job;
 use super::scan::RangeUse;
 use super::{Acceptor, Effect, TICK_MS};
+use crate::planted::Bug;
 use crate::limits::PAGE_BYTES_MAX;
 use crate::storage::format::{ChangeEntry, Record, open};
 use crate::storage::{Keyspace, RangePage, RangeQuery, WriteBatch, keys};
@@ -21,7 +22,7 @@ const SWEEP_MAX: usize = 256;
 const RANK_FACTOR: u64 = 20;
 
 /// When the next sweeps are due, and how old positions of the change log are.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Housekeeping {
     sweep_due: Millis,
     sweeping: bool,
@@ -140,8 +141,11 @@ impl Acceptor {
         out: &mut Vec<Effect>,
     ) {
         match record.filter(|record| record.lseq == lseq && record.register.value.is_none()) {
-            Some(record) if self.gone.knows(key, record) => out.push(Effect::Purge(key.clone())),
-            Some(_) => {}
+            Some(record) if !self.gone.knows(key, record) => {}
+            Some(record) if self.options.planted.is(Bug::TombstonesDropped) => {
+                self.remove(key, record, out);
+            }
+            Some(_) => out.push(Effect::Purge(key.clone())),
             None => {
                 let entry = keys::change(self.options.shard, lseq);
                 self.remove_stale(Keyspace::Empties, entry, out);

@@ -6,6 +6,7 @@ use super::super::cache::Slot;
 use super::log::Position;
 use super::rebuild::Abstention;
 use super::{Acceptor, Effect};
+use crate::planted::Bug;
 use crate::storage::format::Record;
 use crate::types::{Ballot, IoId, Lseq, MemberId, Millis, RecordKey, Register};
 use crate::wire::register::{ReplyBody, ReplyTo};
@@ -186,7 +187,12 @@ impl Acceptor {
                 promise: ballot,
                 ..record.clone().unwrap_or_default()
             };
-            self.write(now, key, record.as_ref(), promised, Position::Keep, out)
+            let io = self.write(now, key, record.as_ref(), promised, Position::Keep, out);
+            if self.options.planted.is(Bug::PromiseNotSynced) {
+                IoId(0)
+            } else {
+                io
+            }
         };
         let floor_time = self.meta.floor_time;
         self.reply(
@@ -224,7 +230,7 @@ impl Acceptor {
             && !ballot.is_zero()
         {
             debug_assert!(record.register == register, "one value per ballot");
-            if next <= promise {
+            if next <= promise || self.options.planted.is(Bug::ReservationSkipped) {
                 return (ReplyBody::Accepted { ballot }, written);
             }
             // The register came by catch-up, before this message and without the reservation, on
@@ -249,6 +255,9 @@ impl Acceptor {
             lseq: Lseq(0),
         };
         let io = self.write(now, key, record, changed, Position::Next, out);
+        if self.options.planted.is(Bug::AcceptNotSynced) {
+            return (ReplyBody::Accepted { ballot }, IoId(0));
+        }
         (ReplyBody::Accepted { ballot }, io)
     }
 
@@ -265,7 +274,7 @@ impl Acceptor {
         let accepted = own.map_or(Ballot::ZERO, |record| record.accepted);
         let promise = own.map_or(Ballot::ZERO, |record| record.promise);
         let ballot = pulled.accepted;
-        let floor = if own.is_none() {
+        let floor = if own.is_none() && !self.options.planted.is(Bug::PullBelowFloor) {
             self.meta.floor
         } else {
             Ballot::ZERO

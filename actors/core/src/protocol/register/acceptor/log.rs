@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::super::cache::Slot;
 use super::{Acceptor, Effect};
+use crate::planted::{Bug, Planted};
 use crate::storage::format::{ChangeEntry, Record, ShardMeta, seal};
 use crate::storage::{Keyspace, WriteBatch, keys};
 use crate::types::{Ballot, IoId, Lseq, Millis, RecordKey};
@@ -14,7 +15,7 @@ const LSEQS_RESERVED: u64 = 256;
 /// The bound on ballot numbers is raised by so many at a time.
 const BALLOTS_RESERVED: u64 = 4096;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Unlearned {
     lseq: Lseq,
     ballot: Ballot,
@@ -22,16 +23,24 @@ struct Unlearned {
 }
 
 /// What is not yet durable or not yet known to be chosen.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct ChangeLog {
     by_key: BTreeMap<RecordKey, Unlearned>,
     by_lseq: BTreeMap<Lseq, RecordKey>,
     /// Appends in flight, with the log position that each reaches.
     in_flight: VecDeque<(IoId, Lseq)>,
     durable_below: Lseq,
+    planted: Planted,
 }
 
 impl ChangeLog {
+    pub(super) fn new(planted: Planted) -> ChangeLog {
+        ChangeLog {
+            planted,
+            ..ChangeLog::default()
+        }
+    }
+
     /// Starts from what a recovering acceptor found on disk.
     pub(super) fn recovered(&mut self, durable_below: Lseq) {
         self.durable_below = durable_below;
@@ -64,7 +73,11 @@ impl ChangeLog {
 
     /// Notes that a ballot of a key was chosen: the key no longer waits, unless for a later one.
     pub(super) fn chosen(&mut self, key: &RecordKey, ballot: Ballot) {
-        if self.waiting(key).is_some_and(|waiting| waiting <= ballot) {
+        let any = self.planted.is(Bug::ChosenWithoutBallot);
+        if self
+            .waiting(key)
+            .is_some_and(|waiting| any || waiting <= ballot)
+        {
             self.forget(key);
         }
     }
@@ -94,6 +107,9 @@ impl ChangeLog {
 
     /// The last append that is not durable yet; 0 if all are.
     pub(super) fn last_in_flight(&self) -> IoId {
+        if self.planted.is(Bug::PageNotSynced) {
+            return IoId(0);
+        }
         self.in_flight.back().map_or(IoId(0), |(io, _)| *io)
     }
 
@@ -113,6 +129,9 @@ impl ChangeLog {
 
     /// All changes below this position are durable and known to be chosen.
     pub(super) fn ready_below(&self, next: Lseq) -> Lseq {
+        if self.planted.is(Bug::UnlearnedFed) {
+            return self.durable_below;
+        }
         self.learned_below(next).min(self.durable_below)
     }
 }

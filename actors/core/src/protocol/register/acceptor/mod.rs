@@ -46,13 +46,14 @@ use self::tail::Tail;
 use self::watch::Watches;
 use super::cache::{RecordCache, Slot};
 use crate::limits::SHARD_WAITING_MAX;
+use crate::planted::Bug;
 use crate::storage::format::{Record, ShardMeta};
 use crate::storage::keys;
 use crate::types::{Epoch, IoId, Lseq, MemberId, Millis, RecordKey, RequestId};
 use crate::wire::register::{RegisterReply, RegisterRequest, ReplyBody, ReplyTo, RequestBody};
 
 /// One replica of one shard. See the module for its states.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Acceptor {
     options: Options,
     stage: Stage,
@@ -93,17 +94,18 @@ impl Acceptor {
             .copied()
             .filter(|member| *member != options.member)
             .collect();
+        let planted = options.planted;
         Acceptor {
             // A shard of one replica has nobody who could have seen more than its disk holds.
-            witnessed: peers.is_empty(),
+            witnessed: peers.is_empty() || planted.is(Bug::UnwitnessedVotes),
             catch_up: CatchUp::new(&peers),
-            gone: Gone::new(options.indexed),
+            gone: Gone::new(options.indexed && !planted.is(Bug::PurgeBeforeIndexed)),
             watches: Watches::default(),
-            cache: RecordCache::new(options.cache_bytes),
+            log: ChangeLog::new(planted),
+            cache: RecordCache::new(options.cache_bytes, planted),
             options,
             stage: Stage::Created,
             meta: ShardMeta::default(),
-            log: ChangeLog::default(),
             tail: Tail::default(),
             reserved_below: Lseq(0),
             freshness: Freshness::default(),
@@ -163,6 +165,11 @@ impl Acceptor {
         }
         self.advance(out);
         self.answer_freshness(out);
+    }
+
+    /// Lets go of the records in memory that can be read from disk again.
+    pub fn forget_records(&mut self) {
+        self.cache.forget(self.durable);
     }
 
     /// Counters and gauges.

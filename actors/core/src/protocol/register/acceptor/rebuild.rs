@@ -44,7 +44,7 @@ const REBUILDS_PER_TICK: usize = 32;
 pub struct Abstention(pub u64);
 
 /// Damaged records that wait to be rebuilt.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Damaged {
     keys: BTreeMap<RecordKey, Abstention>,
     last: u64,

@@ -17,7 +17,7 @@ use crate::storage::{Keyspace, RangePage, RangeQuery, keys};
 use crate::types::{IoId, Millis, RecordKey};
 
 /// How far the check has come.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Scrub {
     due: Millis,
     reading: bool,

@@ -47,7 +47,7 @@ impl ChangesPage {
 
 /// The newest changes. Positions that were taken by later changes of the same keys are left out,
 /// as they are on disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tail {
     changes: BTreeMap<Lseq, (RecordKey, Ballot)>,
     /// Every change above this position is here.

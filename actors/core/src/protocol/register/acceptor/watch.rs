@@ -21,7 +21,7 @@ const FORGOTTEN_MAX: usize = 1024;
 const MARKS_MAX: usize = 4;
 
 /// What is kept for standing queries.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Watches {
     /// Deletions whose records were purged, by position.
     forgotten: VecDeque<WatchEntry>,

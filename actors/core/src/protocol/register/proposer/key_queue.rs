@@ -75,7 +75,7 @@ impl Job {
 }
 
 /// What a key is doing. Kept only while there is something to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct KeyState {
     pub(super) queue: VecDeque<Job>,
     pub(super) phase: Phase,
@@ -85,7 +85,7 @@ pub(super) struct KeyState {
     pub(super) refusals: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Phase {
     Idle,
     Running(Box<Round>),
@@ -198,7 +198,7 @@ impl Proposer {
             return;
         };
         let prepares = job.kind.prepares();
-        match self.take_ready(key) {
+        match self.reserved.take(key) {
             Some(ready) if !prepares => self.propose_ready(now, key, ready, out),
             _ => self.prepare(now, key, out),
         }

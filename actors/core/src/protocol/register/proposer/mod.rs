@@ -16,6 +16,7 @@
 mod key_queue;
 mod propose;
 mod reads;
+mod ready;
 mod replies;
 mod rounds;
 mod scans;
@@ -23,15 +24,14 @@ mod scans;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-
-use lru::LruCache;
 
 use self::key_queue::{Job, JobKind, KeyState};
 use self::reads::ReadRound;
+use self::ready::Reserved;
 use self::scans::ScanRound;
 use super::acceptor::Abstention;
-use crate::limits::{PROPOSER_CACHE_BYTES, REPLICATOR_OPERATIONS_MAX};
+use crate::limits::REPLICATOR_OPERATIONS_MAX;
+use crate::planted::{Bug, Planted};
 use crate::protocol::random::Random;
 use crate::types::{
     Ballot, Epoch, Incarnation, Key, LogicalClock, LogicalTime, MemberId, Millis, RecordKey,
@@ -55,6 +55,8 @@ pub struct Options {
     pub members: Vec<MemberId>,
     /// Seed of its randomness, which only spreads retries.
     pub seed: u64,
+    /// A bug planted by the simulator; none in production.
+    pub planted: Planted,
 }
 
 /// Whom an answer is for.
@@ -150,16 +152,6 @@ pub enum Effect {
     SetTimer(Millis),
 }
 
-/// A register that this proposer may write again with one round trip.
-#[derive(Clone, Debug)]
-struct Ready {
-    /// The ballot reserved at a majority.
-    next: Ballot,
-    /// The ballot at which a majority accepted the register.
-    accepted: Ballot,
-    register: Arc<Register>,
-}
-
 /// What a request id stands for.
 #[derive(Clone, Debug)]
 enum Asked {
@@ -169,7 +161,7 @@ enum Asked {
 }
 
 /// Runs rounds for one shard. See the module for its operations.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Proposer {
     options: Options,
     random: Random,
@@ -177,8 +169,7 @@ pub struct Proposer {
     highest_n: u64,
     live: BTreeSet<MemberId>,
     keys: BTreeMap<RecordKey, KeyState>,
-    ready: LruCache<RecordKey, Ready>,
-    ready_weight: usize,
+    reserved: Reserved,
     asked: BTreeMap<RequestId, Asked>,
     reads: BTreeMap<RequestId, ReadRound>,
     scans: BTreeMap<RequestId, ScanRound>,
@@ -203,13 +194,12 @@ impl Proposer {
     pub fn new(options: Options) -> Proposer {
         Proposer {
             random: Random::new(options.seed),
+            reserved: Reserved::new(options.planted),
             live: BTreeSet::from([options.member]),
             options,
             clock: LogicalClock::default(),
             highest_n: 0,
             keys: BTreeMap::new(),
-            ready: LruCache::unbounded(),
-            ready_weight: 0,
             asked: BTreeMap::new(),
             reads: BTreeMap::new(),
             scans: BTreeMap::new(),
@@ -256,9 +246,21 @@ impl Proposer {
         }
     }
 
+    /// Lets go of the reserved ballots: the next writes prepare.
+    pub fn forget_reserved(&mut self) {
+        self.reserved.clear();
+    }
+
     /// How many operations are under way.
     pub fn in_flight(&self) -> usize {
         self.operations
+    }
+
+    /// Whether an answer to this question would be looked at.
+    pub fn awaits(&self, question: &ReplyTo) -> bool {
+        question.member == self.options.member
+            && question.incarnation == self.options.incarnation
+            && self.asked.contains_key(&question.request)
     }
 
     /// The highest ballot number seen.
@@ -415,25 +417,6 @@ impl Proposer {
         }
     }
 
-    /// Keeps a register for the next write.
-    fn keep_ready(&mut self, key: RecordKey, ready: Ready) {
-        self.ready_weight += ready.register.weight();
-        if let Some(old) = self.ready.put(key, ready) {
-            self.ready_weight -= old.register.weight();
-        }
-        while self.ready_weight > PROPOSER_CACHE_BYTES
-            && let Some((_, old)) = self.ready.pop_lru()
-        {
-            self.ready_weight -= old.register.weight();
-        }
-    }
-
-    fn take_ready(&mut self, key: &RecordKey) -> Option<Ready> {
-        let ready = self.ready.pop(key)?;
-        self.ready_weight -= ready.register.weight();
-        Some(ready)
-    }
-
     fn wake_at(&mut self, at: Millis, out: &mut Vec<Effect>) {
         if self.timer.is_none_or(|armed| at < armed) {
             self.timer = Some(at);
@@ -443,6 +426,9 @@ impl Proposer {
 
     fn timer(&mut self, now: Millis, out: &mut Vec<Effect>) {
         if let Some(armed) = self.timer.filter(|armed| *armed > now) {
+            if self.options.planted.is(Bug::TimerForgotten) {
+                return;
+            }
             // The clock was set back meanwhile: the operations are still due.
             return out.push(Effect::SetTimer(armed));
         }

@@ -1,12 +1,15 @@
 //! Evaluation: what the jobs of a key make of its register, once it is known.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::apply::{Applied, apply, expire};
 use super::key_queue::{Job, JobKind};
+use super::ready::Ready;
 use super::rounds::Step;
-use super::{Effect, Proposer, Ready, entry};
-use crate::types::{Ballot, LogicalTime, Millis, RecordKey, Register, RequestId};
+use super::{Effect, Proposer, entry};
+use crate::planted::{Bug, Planted};
+use crate::types::{Ballot, LogicalTime, Millis, RecordKey, Register, RequestId, Write};
 use crate::wire::{ClientReply, RequestError, Written};
 
 /// The register that a proposer is about to change, and how sure it is of it.
@@ -51,12 +54,19 @@ impl Proposer {
         if purge && base.value.is_some() {
             return self.begin(now, key, out);
         }
-        let (register, result, must_accept) = evaluate(&mut first, &base, ballot, time, &current);
+        let planted = self.options.planted;
+        let (register, result, must_accept) =
+            evaluate(&mut first, &base, ballot, time, &current, planted);
+        let conflict = matches!(result, Err(RequestError::Conflict { .. }));
+        if conflict && planted.is(Bug::CompareWithoutRound) {
+            self.finish(now, key, vec![(first, result)], out);
+            return self.begin(now, key, out);
+        }
         agreed &= !must_accept;
         let mut jobs = vec![(first, result)];
         // A purge needs every replica: reads do not wait for that.
         // A value may have ended before it was put: then the readers' own round finds it gone.
-        if !purge && !register.is_expired(now) {
+        if !purge && (!register.is_expired(now) || planted.is(Bug::EndedValueShown)) {
             let before = current.agreed_on.filter(|_| agreed);
             self.take_readers(key, &register, before, &mut jobs);
         }
@@ -116,7 +126,7 @@ impl Proposer {
         }
         self.finish(now, key, jobs, out);
         let register = current.register.clone();
-        self.keep_ready(
+        self.reserved.keep(
             key.clone(),
             Ready {
                 next: ballot,
@@ -153,6 +163,7 @@ fn evaluate(
     ballot: Ballot,
     time: LogicalTime,
     current: &Current,
+    planted: Planted,
 ) -> (Arc<Register>, Result<ClientReply, RequestError>, bool) {
     let unchanged = base.clone();
     match &job.kind {
@@ -164,7 +175,7 @@ fn evaluate(
         // brings it.
         JobKind::Settle => (unchanged, Ok(ClientReply::Entry(None)), !current.held_here),
         JobKind::Purge | JobKind::Rebuild(_) => (unchanged, Ok(ClientReply::Entry(None)), true),
-        JobKind::Put { write } => match apply(base, write, ballot, time) {
+        JobKind::Put { write } => match apply(base, &misread(write, base, planted), ballot, time) {
             Applied::Changed(register, found) => {
                 job.uncertain = true;
                 (Arc::new(register), Ok(written(ballot, found)), true)
@@ -184,6 +195,20 @@ fn evaluate(
             Applied::Forgotten => (unchanged, Err(RequestError::Forgotten), false),
         },
     }
+}
+
+/// The write as a planted bug takes it for another; else as it is.
+fn misread<'a>(write: &'a Write, base: &Register, planted: Planted) -> Cow<'a, Write> {
+    let mut write = Cow::Borrowed(write);
+    let mut recent = base.recent.iter();
+    if planted.is(Bug::WriteAppliedAgain) && recent.any(|recent| recent.write == write.id) {
+        // The high bits tell the ids of repeated writes from those of clients.
+        write.to_mut().id.client += 1 << 32;
+    }
+    if planted.is(Bug::LateWriteEvaluated) && write.since <= base.low_time {
+        write.to_mut().since = base.low_time.next();
+    }
+    write
 }
 
 fn written(version: Ballot, found: bool) -> ClientReply {

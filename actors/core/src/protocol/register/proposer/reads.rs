@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::key_queue::{Job, JobKind};
 use super::{Asked, Effect, HEDGE_MS, Origin, Proposer, entry};
+use crate::planted::Bug;
 use crate::types::{Ballot, MemberId, Millis, RecordKey, Register, RequestId};
 use crate::wire::ClientReply;
 use crate::wire::register::RequestBody;
 
 /// A read under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ReadRound {
     origin: Origin,
     deadline: Millis,
@@ -46,9 +47,10 @@ impl Proposer {
                 .take(self.majority() - 1),
         );
         let hedge_at = now.plus(HEDGE_MS);
+        let all = self.options.planted.is(Bug::EmptiesTakenAsEqual);
         let body = |own| RequestBody::Read {
             key: key.clone(),
-            with_register: own,
+            with_register: own || all,
         };
         for &member in &asked {
             self.send(member, request, body(member == self.options.member), out);
@@ -86,9 +88,18 @@ impl Proposer {
         if round.answers.iter().any(|(member, _)| *member == from) {
             return;
         }
+        let is_empty = register.as_ref().is_none_or(|it| it.value.is_none());
+        let accepted = if is_empty && self.options.planted.is(Bug::EmptiesTakenAsEqual) {
+            Ballot::ZERO
+        } else {
+            accepted
+        };
         round.answers.push((from, accepted));
         if from == me {
             round.own = register;
+        }
+        if from == me && self.options.planted.is(Bug::ReadFromOne) {
+            return self.read_agreed(now, request, accepted, out);
         }
         if round.answers.len() < majority {
             return;
@@ -126,6 +137,11 @@ impl Proposer {
         }
         let found = match &round.own {
             // An expired value must be seen to end by everybody: a round makes it a tombstone.
+            Some(register)
+                if register.is_expired(now) && self.options.planted.is(Bug::ExpiryByClock) =>
+            {
+                None
+            }
             Some(register) if register.is_expired(now) => {
                 return self.read_by_round(now, round, accepted, out);
             }

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use super::super::acceptor::Abstention;
 use super::key_queue::{Job, JobKind, Phase};
 use super::propose::Current;
-use super::{Asked, Effect, Proposer, RESEND_MS, Ready};
+use super::ready::Ready;
+use super::{Asked, Effect, Proposer, RESEND_MS};
+use crate::planted::Bug;
 use crate::types::{Ballot, LogicalTime, MemberId, Millis, RecordKey, Register, RequestId};
 use crate::wire::register::RequestBody;
 use crate::wire::{ClientReply, RequestError};
 
 /// A round under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Round {
     pub(super) request: RequestId,
     pub(super) ballot: Ballot,
@@ -22,7 +24,7 @@ pub(super) struct Round {
     pub(super) resend_at: Millis,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Step {
     Prepare {
         /// What the promising replicas have accepted.
@@ -232,7 +234,10 @@ impl Proposer {
         ballot: Ballot,
         out: &mut Vec<Effect>,
     ) {
-        let (majority, all) = (self.majority(), self.options.members.len());
+        let (majority, mut all) = (self.majority(), self.options.members.len());
+        if self.options.planted.is(Bug::PurgeAtTwo) {
+            all = majority;
+        }
         let Some(round) = self.round(key) else { return };
         let Step::Accept { purge, .. } = &round.step else {
             return;
@@ -278,7 +283,7 @@ impl Proposer {
             state.known = Some((ballot, register.clone()));
         }
         if !purge {
-            self.keep_ready(
+            self.reserved.keep(
                 key.clone(),
                 Ready {
                     next,

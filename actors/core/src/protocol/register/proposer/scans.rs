@@ -10,14 +10,14 @@ use crate::wire::register::RequestBody;
 use crate::wire::{ClientReply, Entry, RequestError, Scan, ScanPage};
 
 /// One replica's page.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Page {
     pub(super) entries: Vec<(Key, Ballot, Option<Arc<Register>>)>,
     pub(super) more: bool,
 }
 
 /// A scan under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ScanRound {
     origin: Origin,
     deadline: Millis,

@@ -54,7 +54,10 @@ fn registers_kept_for_the_next_write_stay_in_their_bound() {
         let effects = world.answer_all(&[ME, PEER], request, &promise(ballot, None));
         let accept = accepting(&effects);
         world.answer_all(&[ME, PEER], accept.request, &accepted(ballot));
-        assert!(world.proposer.ready_weight <= PROPOSER_CACHE_BYTES, "{n}");
+        assert!(
+            world.proposer.reserved.weight() <= PROPOSER_CACHE_BYTES,
+            "{n}"
+        );
     }
     let again = |n: u64| Operation::Put {
         key: named(&format!("k{n}")),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{Effect, Event, Operation, Options, Origin, Proposer};
+use crate::planted::Planted;
 use crate::types::{
     Ballot, Blob, Change, Condition, Epoch, Incarnation, Key, LogicalTime, MemberId, Millis,
     NamespaceId, RecentWrite, RecordKey, Register, RequestId, ShardId, Write, WriteId,
@@ -243,6 +244,7 @@ impl World {
                 epoch: Epoch(1),
                 members: ALL.to_vec(),
                 seed: 1,
+                planted: Planted::default(),
             }),
             now: Millis(1_000_000),
             questions: 0,
