@@ -11,6 +11,7 @@
 //! | [`ledger`] | knows every register that any disk ever held, and which were chosen |
 //! | [`checkers`] | one file per property; each is itself tested with a planted violation |
 //! | [`mutant`], [`hunt`] | known bugs, planted on purpose, and where each is caught |
+//! | [`regressions`] | the bugs that were found |
 //! | [`campaign`] | runs seeds and says how to run a failed one again |
 
 pub mod campaign;
@@ -22,5 +23,6 @@ pub mod hunt;
 pub mod ledger;
 pub mod mutant;
 pub mod profile;
+pub mod regressions;
 pub mod trace;
 pub mod world;

@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Mutants(Mutants),
     /// Runs seeds twice, in processes of their own, and compares the traces byte for byte.
     Meta(Meta),
+    /// Runs again what is listed for every bug that was ever found.
+    Regressions(Regressions),
     /// Runs seeds for another process of this program.
     #[command(hide = true)]
     Worker(Worker),
@@ -154,6 +156,13 @@ pub(crate) struct Meta {
     /// A range of seeds, FROM..TO, without TO.
     #[arg(long, value_name = "FROM..TO", default_value = "0..3")]
     pub(crate) seeds: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Regressions {
+    /// Print one JSON object a bug instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

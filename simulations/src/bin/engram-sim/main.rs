@@ -8,6 +8,7 @@
 mod args;
 mod campaign;
 mod explain;
+mod explore;
 mod lookup;
 mod measure;
 mod worker;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Command::Scenario(scenario) => lookup::scenario(&scenario),
         Command::Mutants(mutants) => measure::mutants(&mutants),
         Command::Meta(meta) => measure::meta(&meta),
+        Command::Regressions(regressions) => explore::regressions(&regressions),
         Command::Worker(worker) => worker::work(&worker).map(|()| Verdict::Fine),
     };
     match result {
