@@ -11,6 +11,7 @@
 //! | [`ledger`] | knows every register that any disk ever held, and which were chosen |
 //! | [`checkers`] | one file per property; each is itself tested with a planted violation |
 //! | [`mutant`], [`hunt`] | known bugs, planted on purpose, and where each is caught |
+//! | [`model`] | every schedule of small worlds, with `stateright` |
 //! | [`regressions`] | the bugs that were found |
 //! | [`campaign`] | runs seeds and says how to run a failed one again |
 
@@ -21,6 +22,7 @@ pub mod disk;
 pub mod history;
 pub mod hunt;
 pub mod ledger;
+pub mod model;
 pub mod mutant;
 pub mod profile;
 pub mod regressions;

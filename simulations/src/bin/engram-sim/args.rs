@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Meta(Meta),
     /// Runs again what is listed for every bug that was ever found.
     Regressions(Regressions),
+    /// Explores every schedule of small worlds, with the real acceptor and proposer.
+    Model(Model),
     /// Runs seeds for another process of this program.
     #[command(hide = true)]
     Worker(Worker),
@@ -163,6 +165,28 @@ pub(crate) struct Regressions {
     /// Print one JSON object a bug instead of a table.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Model {
+    /// Only this world; may be given several times. Larger worlds are explored only if named.
+    #[arg(long)]
+    pub(crate) world: Vec<String>,
+    /// How often nodes may crash, instead of what the world says.
+    #[arg(long)]
+    pub(crate) crashes: Option<u32>,
+    /// Plant this bug.
+    #[arg(long, value_parser = mutant)]
+    pub(crate) mutant: Option<Mutant>,
+    /// How many threads explore.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) jobs: u64,
+    /// Stop when so many states were reached.
+    #[arg(long, default_value_t = 20_000_000)]
+    pub(crate) states: usize,
+    /// Stop after so long.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) minutes: u64,
 }
 
 #[derive(Debug, Args)]

@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Mutants(mutants) => measure::mutants(&mutants),
         Command::Meta(meta) => measure::meta(&meta),
         Command::Regressions(regressions) => explore::regressions(&regressions),
+        Command::Model(model) => explore::model(&model),
         Command::Worker(worker) => worker::work(&worker).map(|()| Verdict::Fine),
     };
     match result {

@@ -24,7 +24,7 @@ const SETTLE_AFTER_MS: u64 = 100;
 /// Most keys settled at a time.
 const SETTLE_MAX: usize = 256;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Wait {
     since: Millis,
     /// A page that was asked for with this request or a later one was made after the question.
@@ -36,7 +36,7 @@ struct Wait {
 }
 
 /// The questions that wait.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Freshness {
     waits: BTreeMap<u64, Wait>,
     /// The index was fed up to here: of each record there the version that it had then.

@@ -35,7 +35,7 @@ pub(super) struct Watches {
     reading: std::collections::BTreeMap<u64, Reading>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reading {
     query: WatchQuery,
     after: Lseq,

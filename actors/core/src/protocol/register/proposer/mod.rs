@@ -24,6 +24,7 @@ mod scans;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use self::key_queue::{Job, JobKind, KeyState};
 use self::reads::ReadRound;
