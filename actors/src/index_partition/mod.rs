@@ -26,6 +26,6 @@ pub use directory_seams::{DirectoryFeed, DirectoryLookup};
 pub use handle::{IndexPartitionHandle, PendingQuery, Permit, QueryDone, StatsDone};
 pub use memory_text_index::MemoryTextIndex;
 pub use message::IndexPartitionMessage;
-pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone};
+pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone, SegmentOptions};
 pub use seams::{Embedders, FeedPageDone, PartitionPeers, ShardFeed, SharedLookup};
 pub use text_index::{TextIndex, TextIndexError, TextIndexStatus, TextSearchDone, TextStatusDone};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use engram_core::index::vectors::{SegmentBuilder, SegmentLimits};
 use engram_core::index::{
     ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, partition_of,
 };
@@ -28,6 +29,17 @@ pub struct NodeIndexArguments {
     pub texts: Vec<Arc<dyn TextIndex>>,
     /// The embedding models, by the name that namespaces use.
     pub models: BTreeMap<String, QueuedEmbedder>,
+    /// How segments of vectors are made.
+    pub segments: SegmentOptions,
+}
+
+/// How segments of vectors are made.
+#[derive(Clone)]
+pub struct SegmentOptions {
+    /// Makes their graphs.
+    pub builder: Arc<dyn SegmentBuilder>,
+    /// When they are merged.
+    pub limits: SegmentLimits,
 }
 
 /// The index partitions of one node.
@@ -36,6 +48,7 @@ pub struct NodeIndex {
     partitions: Vec<IndexPartitionHandle>,
     embedders: Embedders,
     models: Vec<QueuedEmbedder>,
+    segments: SegmentOptions,
     lookup: SharedLookup,
     directory: Arc<Directory>,
     env: Env,
@@ -44,7 +57,11 @@ pub struct NodeIndex {
 impl NodeIndex {
     /// Partitions without actors: the node supervisor starts those.
     pub fn new(arguments: NodeIndexArguments, directory: Arc<Directory>, env: Env) -> NodeIndex {
-        let NodeIndexArguments { texts, models } = arguments;
+        let NodeIndexArguments {
+            texts,
+            models,
+            segments,
+        } = arguments;
         let names: BTreeMap<String, ModelId> = models
             .iter()
             .map(|(name, model)| (name.clone(), model.id()))
@@ -56,7 +73,7 @@ impl NodeIndex {
         let embedders = Embedders::new(embedders);
         NodeIndex {
             models,
-            ..NodeIndex::of(texts, embedders, names, directory, env)
+            ..NodeIndex::of(texts, embedders, names, segments, directory, env)
         }
     }
 
@@ -66,6 +83,7 @@ impl NodeIndex {
     pub fn inline(
         texts: Vec<Arc<dyn TextIndex>>,
         embedders: BTreeMap<String, Arc<dyn Embedder>>,
+        segments: SegmentOptions,
         directory: Arc<Directory>,
         env: Env,
     ) -> NodeIndex {
@@ -74,13 +92,14 @@ impl NodeIndex {
             .map(|(name, embedder)| (name.clone(), embedder.id()))
             .collect();
         let embedders = Embedders::new(embedders.into_values());
-        NodeIndex::of(texts, embedders, names, directory, env)
+        NodeIndex::of(texts, embedders, names, segments, directory, env)
     }
 
     fn of(
         texts: Vec<Arc<dyn TextIndex>>,
         embedders: Embedders,
         names: BTreeMap<String, ModelId>,
+        segments: SegmentOptions,
         directory: Arc<Directory>,
         env: Env,
     ) -> NodeIndex {
@@ -89,6 +108,7 @@ impl NodeIndex {
             texts,
             embedders,
             models: Vec::new(),
+            segments,
             lookup: Arc::new(DirectoryLookup::new(directory.clone(), names)),
             directory,
             env,
@@ -123,6 +143,8 @@ impl NodeIndex {
             handle: self.partitions.get(number)?.clone(),
             store: self.env.store.clone(),
             clock: self.env.clock.clone(),
+            background: self.env.background.clone(),
+            segments: self.segments.clone(),
             text: self.texts.get(number)?.clone(),
             feed: Arc::new(DirectoryFeed::new(self.directory.clone())),
             peers: Arc::new(DirectoryPeers {
@@ -198,6 +220,9 @@ impl NodeIndex {
                     partition: number,
                     texts: stats.documents,
                     vectors: stats.vectors as u64,
+                    vector_bytes: stats.vector_bytes as u64,
+                    segments: stats.segments as u64,
+                    graphs: stats.graphs as u64,
                     embedding: stats.pending_embeddings as u64,
                     lag: stats.lag_changes,
                 });

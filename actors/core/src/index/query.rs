@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{Embedding, ModelId, WordsMode};
+use super::{Embedding, Embeddings, ModelId, WordsMode};
 use crate::types::{Ballot, Blob, Key, NamespaceId, RecordKey, ShardId};
 
 /// How a partition is searched.
@@ -104,18 +104,18 @@ pub enum PartitionError {
     Failed(String),
 }
 
-/// A vector that the replica which coordinated a write gives to the shard's other replicas.
-/// Idempotent; if it is lost, the receiver computes the vector itself after a while.
+/// The vectors that the replica which coordinated a write gives to the shard's other replicas.
+/// Idempotent; if it is lost, the receiver computes them itself after a while.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct VectorShip {
     /// Of the key.
     pub shard: ShardId,
-    /// Whose vector.
+    /// Whose vectors.
     pub key: RecordKey,
     /// Of which version.
     pub vtag: Ballot,
     /// By which model.
     pub model: ModelId,
-    /// The vector.
-    pub vector: Embedding,
+    /// The vectors, one a chunk of the text.
+    pub vectors: Embeddings,
 }

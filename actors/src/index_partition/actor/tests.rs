@@ -6,6 +6,7 @@ use std::sync::{Mutex, mpsc};
 
 use bytes::Bytes;
 use engram_core::index::partition::PartitionStats;
+use engram_core::index::vectors::{ExactBuilder, SegmentLimits};
 use engram_core::index::{
     Embedding, FeedEntry, FeedPage, FeedRequest, HashEmbedder, IndexOptions, ModelId,
     NamespaceIndexing, PartitionHits, PartitionQuery, QueryKind, Source, TextChange, TextQuery,
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 use super::super::{FeedPageDone, MemoryTextIndex, TextSearchDone, TextStatusDone};
 use super::*;
 use crate::embedder::{EmbedDone, Embedder, HashModel, InlineEmbedder};
-use crate::env::{AppendDone, ReadDone};
+use crate::env::{AppendDone, BackgroundFull, Job, ReadDone};
 
 const SHARD: ShardId = ShardId(4);
 const SPACE: NamespaceId = NamespaceId(1);
@@ -75,6 +76,24 @@ impl Store for Disk {
 
     fn free_bytes(&self) -> Option<u64> {
         None
+    }
+}
+
+/// Segments are merged early, and at once.
+const LIMITS: SegmentLimits = SegmentLimits {
+    seal_rows: 2,
+    flat_rows: 4,
+    settled_rows: 2,
+    graph_rows_max: 16,
+    settle_ms: 500,
+};
+
+struct Inline;
+
+impl Background for Inline {
+    fn run(&self, job: Job) -> Result<(), BackgroundFull> {
+        job();
+        Ok(())
     }
 }
 
@@ -180,6 +199,11 @@ impl Member {
             handle,
             store: Arc::new(Disk::default()),
             clock: Arc::new(VirtualClock(Instant::now())),
+            background: Arc::new(Inline),
+            segments: SegmentOptions {
+                builder: Arc::new(ExactBuilder),
+                limits: LIMITS,
+            },
             text: text.clone(),
             feed: log.clone(),
             peers: wire.clone(),

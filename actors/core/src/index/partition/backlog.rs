@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::ModelId;
+use super::super::{Embedding, ModelId};
 use super::{EMBED_RETRY_MS, EMBED_RETRY_MS_MAX, EmbedFailure, EmbedTicket};
 use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_EMBEDS_IN_FLIGHT_MAX};
 use crate::types::{Ballot, Lseq, Millis, RecordKey, ShardId};
 
-/// One version of an entry whose vector is missing.
+/// One version of an entry whose vectors are missing.
 #[derive(Clone, Debug)]
 pub(super) struct Missing {
     pub(super) shard: ShardId,
@@ -15,11 +15,36 @@ pub(super) struct Missing {
     pub(super) vtag: Ballot,
     pub(super) tags: Vec<String>,
     pub(super) model: ModelId,
-    pub(super) text: String,
+    /// The chunks of its text.
+    pub(super) texts: Vec<String>,
+    /// The vectors of the first of them.
+    pub(super) vectors: Vec<Embedding>,
     /// Not to be embedded before this: somebody else may send the vector.
     pub(super) due: Millis,
     pub(super) attempts: u32,
     pub(super) ticket: Option<EmbedTicket>,
+}
+
+impl Missing {
+    /// The chunk that is embedded next.
+    pub(super) fn next_text(&self) -> &str {
+        self.texts
+            .get(self.vectors.len())
+            .map_or("", String::as_str)
+    }
+
+    fn is_complete(&self) -> bool {
+        self.vectors.len() >= self.texts.len()
+    }
+}
+
+/// What became of a vector that was made.
+#[derive(Debug)]
+pub(super) enum Finished {
+    /// Further chunks are to be embedded.
+    Chunk,
+    /// It was removed: all chunks have their vectors.
+    Whole(RecordKey, Missing),
 }
 
 /// What became of a failed attempt.
@@ -31,6 +56,8 @@ pub(super) enum Failed {
     NotNow(Missing),
     /// It was removed: it can never succeed.
     Never(RecordKey, Missing),
+    /// It was removed: the last chunk can never succeed, the others have.
+    Rest(RecordKey, Missing),
 }
 
 /// Missing vectors by key, and in the order in which they are due.
@@ -121,11 +148,35 @@ impl Backlog {
         Some(missing)
     }
 
-    /// Takes out the text that was embedded under this ticket.
-    pub(super) fn finish(&mut self, ticket: EmbedTicket) -> Option<(RecordKey, Missing)> {
+    /// Adds the vector of the chunk that was embedded under this ticket. Takes the text out if it
+    /// was the last one; otherwise the next chunk is due.
+    pub(super) fn finish(
+        &mut self,
+        now: Millis,
+        ticket: EmbedTicket,
+        vector: Embedding,
+    ) -> Option<Finished> {
+        let (key, mut missing) = self.take(ticket)?;
+        missing.vectors.push(vector);
+        if missing.is_complete() {
+            return Some(Finished::Whole(key, missing));
+        }
+        missing.attempts = 0;
+        self.put_back(key, missing, now);
+        Some(Finished::Chunk)
+    }
+
+    /// Takes out the text of which a chunk was being embedded.
+    fn take(&mut self, ticket: EmbedTicket) -> Option<(RecordKey, Missing)> {
         let key = self.in_flight.remove(&ticket)?;
         let missing = self.missing.remove(&key)?;
         Some((key, missing))
+    }
+
+    fn put_back(&mut self, key: RecordKey, mut missing: Missing, due: Millis) {
+        missing.due = due;
+        missing.ticket = None;
+        self.insert(key, missing);
     }
 
     /// Notes that an attempt failed. `None`: nobody waits for it any more.
@@ -135,9 +186,19 @@ impl Backlog {
         ticket: EmbedTicket,
         failure: EmbedFailure,
     ) -> Option<Failed> {
-        let (key, mut missing) = self.finish(ticket)?;
+        let (key, mut missing) = self.take(ticket)?;
         match failure {
-            EmbedFailure::Never => return Some(Failed::Never(key, missing)),
+            EmbedFailure::Never => {
+                missing.texts.remove(missing.vectors.len());
+                return Some(if missing.texts.is_empty() {
+                    Failed::Never(key, missing)
+                } else if missing.is_complete() {
+                    Failed::Rest(key, missing)
+                } else {
+                    self.put_back(key, missing, now);
+                    Failed::Again
+                });
+            }
             EmbedFailure::NotHere => return Some(Failed::NotNow(missing)),
             EmbedFailure::Again => missing.attempts += 1,
         }
@@ -147,9 +208,7 @@ impl Backlog {
         let pause = EMBED_RETRY_MS
             .checked_shl(missing.attempts - 1)
             .unwrap_or(EMBED_RETRY_MS_MAX);
-        missing.due = now.plus(pause.min(EMBED_RETRY_MS_MAX));
-        missing.ticket = None;
-        self.insert(key, missing);
+        self.put_back(key, missing, now.plus(pause.min(EMBED_RETRY_MS_MAX)));
         Some(Failed::Again)
     }
 }

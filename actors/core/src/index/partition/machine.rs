@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::vectors::{BuildError, BuiltSegment, SegmentLimits};
 use super::super::{FeedRequest, IndexOptionsLookup, TextMarks, seal_vector_mark, vector_mark_key};
 use super::backlog::Backlog;
 use super::commits::TextCommits;
 use super::early_ships::EarlyShips;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
-use super::space::Spaces;
+use super::spaces::Spaces;
 use super::{
-    Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, StoreTicket, VECTOR_MARK_STORE_MS,
+    BuildTicket, Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, StoreTicket,
+    VECTOR_MARK_STORE_MS,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, INDEX_PENDING_TEXTS_MAX};
 use crate::storage::{Keyspace, WriteBatch};
@@ -21,6 +23,8 @@ use crate::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
 pub struct PartitionConfig {
     /// This member: it embeds the versions that it made.
     pub me: MemberId,
+    /// When segments of vectors are merged.
+    pub segments: SegmentLimits,
 }
 
 /// What an index partition holds and did since it was made.
@@ -30,11 +34,21 @@ pub struct PartitionStats {
     pub shards: usize,
     /// Entries that can be found by words.
     pub documents: u64,
-    /// Entries that can be found by meaning.
+    /// Vectors that can be found by meaning: one for each chunk of an entry's text.
     pub vectors: usize,
-    /// Memory of the vectors, about.
+    /// Vectors that were replaced or deleted and still take memory.
+    pub dead_vectors: usize,
+    /// Memory of the vectors and their graphs, about.
     pub vector_bytes: usize,
-    /// Texts whose vector is missing.
+    /// Segments of vectors.
+    pub segments: usize,
+    /// Those that are searched by a graph.
+    pub graphs: usize,
+    /// Merges of segments.
+    pub merges: u64,
+    /// Those that failed.
+    pub failed_merges: u64,
+    /// Texts whose vectors are missing.
     pub pending_embeddings: usize,
     /// Those that are being embedded.
     pub embeddings_in_flight: usize,
@@ -92,7 +106,7 @@ impl IndexPartition {
         IndexPartition {
             config,
             shards: BTreeMap::new(),
-            spaces: Spaces::default(),
+            spaces: Spaces::new(config.segments),
             backlog: Backlog::default(),
             early: EarlyShips::default(),
             commits: TextCommits::default(),
@@ -132,7 +146,7 @@ impl IndexPartition {
                 shard,
                 page,
             } => {
-                self.vectors_loaded(ticket, shard, &page, out);
+                self.vectors_loaded(now, ticket, shard, &page, out);
             }
             Event::VectorsUnreadable {
                 ticket,
@@ -149,7 +163,8 @@ impl IndexPartition {
             }
             Event::Page { ticket, page } => self.page(now, ticket, page, lookup, out),
             Event::Embedded { ticket, result } => self.embedded(now, ticket, result, out),
-            Event::Shipped(ship) => self.shipped(ship),
+            Event::Shipped(ship) => self.shipped(now, ship),
+            Event::SegmentBuilt { ticket, result } => self.segment_built(now, ticket, result),
             Event::Committed { documents } => self.committed(documents),
             Event::Query { ticket, query } => self.query(now, ticket, query, lookup, out),
             Event::TextFound { ticket, result } => self.text_found(now, ticket, result, out),
@@ -161,6 +176,7 @@ impl IndexPartition {
         self.commit(now, out);
         self.store_marks(now);
         self.tell_shards(out);
+        self.merge_segments(now, out);
         self.note_lag(now);
         self.flush(out);
         self.set_timer(out);
@@ -168,11 +184,14 @@ impl IndexPartition {
 
     /// What it holds and did.
     pub fn stats(&self, now: Millis) -> PartitionStats {
-        let (vectors, vector_bytes) = self.spaces.size();
+        let of_vectors = self.spaces.stats();
         let mut stats = PartitionStats {
             shards: self.shards.len(),
-            vectors,
-            vector_bytes,
+            vectors: of_vectors.vectors,
+            dead_vectors: of_vectors.dead_vectors,
+            vector_bytes: of_vectors.memory_bytes,
+            segments: of_vectors.segments,
+            graphs: of_vectors.graphs,
             pending_embeddings: self.backlog.len(),
             embeddings_in_flight: self.backlog.in_flight(),
             ..self.counts
@@ -245,7 +264,7 @@ impl IndexPartition {
             let Some(missing) = self.backlog.start(now, ticket) else {
                 return;
             };
-            let (model, text) = (missing.model.clone(), missing.text.clone());
+            let (model, text) = (missing.model.clone(), missing.next_text().to_owned());
             out.push(Effect::Embed {
                 ticket,
                 model,
@@ -311,6 +330,32 @@ impl IndexPartition {
         }
     }
 
+    /// Begins the next merge of segments, unless vectors are still being read.
+    fn merge_segments(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        self.spaces.wake(now);
+        if self.shards.values().any(|state| state.loading.is_some()) {
+            return;
+        }
+        let ticket = BuildTicket(self.tickets + 1);
+        if let Some(order) = self.spaces.next_order(now, ticket) {
+            self.tickets += 1;
+            out.push(Effect::BuildSegment { ticket, order });
+        }
+    }
+
+    fn segment_built(
+        &mut self,
+        now: Millis,
+        ticket: BuildTicket,
+        result: Result<BuiltSegment, BuildError>,
+    ) {
+        let failed = result.is_err();
+        if self.spaces.merged(now, ticket, result) {
+            self.counts.merges += 1;
+            self.counts.failed_merges += u64::from(failed);
+        }
+    }
+
     /// Tells shards which deletions the index knows of, durably.
     fn tell_shards(&mut self, out: &mut Vec<Effect>) {
         for (shard, state) in self.shards.iter_mut().filter(|(_, state)| state.feeding) {
@@ -361,6 +406,7 @@ impl IndexPartition {
         let all = of_shards
             .chain(marks)
             .chain(commit)
+            .chain(self.spaces.next_due())
             .chain(self.backlog.next_due());
         let Some(next) = all.min() else { return };
         if self.timer.is_none_or(|set| next < set) {

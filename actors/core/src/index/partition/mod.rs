@@ -32,6 +32,16 @@
 //! is learned here; it is kept for a while. Failures are tried again with growing pauses, a bounded
 //! number of times; a text that the model refuses is given up at once.
 //!
+//! A long text is embedded in chunks, one after the other; its entry has a vector for each, and is
+//! found by the best of them.
+//!
+//! # Segments
+//!
+//! The vectors of a namespace are a log-structured merge tree; see [`vectors`](super::vectors).
+//! This machine decides what is merged ([`Effect::BuildSegment`]); the merge itself takes long and
+//! is done elsewhere, while searches use what is there. One merge at a time is on its way, and none
+//! before all stored vectors are read: they would be merged over and over.
+//!
 //! # Bounds
 //!
 //! Texts that wait for their vector, changes that wait for a commit and pages on their way are
@@ -46,6 +56,7 @@
 //! | `Embedded` | embedder | never lost while the node runs |
 //! | `Shipped` | another replica's partition | computed here |
 //! | `Committed` | full-text index | the shell restarts the partition on a failure |
+//! | `SegmentBuilt` | background thread | segments are not merged any more in this life |
 //! | `Query`, `TextFound` | ingress, full-text index | the coordinator asks another replica |
 //! | `Timer` | shell | nothing that waits goes on: the shell must not lose it |
 
@@ -59,9 +70,12 @@ mod machine;
 mod queries;
 mod shard;
 mod space;
+mod space_entries;
+mod spaces;
 
 pub use event::{
-    Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket, StoreTicket,
+    BuildTicket, Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket,
+    StoreTicket,
 };
 pub use machine::{IndexPartition, PartitionConfig, PartitionStats};
 

@@ -1,5 +1,7 @@
 //! The machine in a small world: shards with change logs, a disk, a full-text index, an embedder.
 
+mod chunks;
+mod filters;
 mod purges;
 mod queries;
 mod random;

@@ -6,12 +6,24 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::index::partition::*;
+use crate::index::vectors::{BuildError, ExactBuilder, SegmentLimits};
 use crate::index::*;
 use crate::storage::{RangePage, RangeQuery, WriteOp};
 use crate::types::{Ballot, Blob, Key, Lseq, MemberId, Millis, NamespaceId, RecordKey, ShardId};
 
 pub(super) const ME: MemberId = MemberId(1);
 pub(super) const OTHER: MemberId = MemberId(2);
+/// Segments are merged early.
+const CONFIG: PartitionConfig = PartitionConfig {
+    me: ME,
+    segments: SegmentLimits {
+        seal_rows: 2,
+        flat_rows: 4,
+        settled_rows: 2,
+        graph_rows_max: 16,
+        settle_ms: 500,
+    },
+};
 /// Indexed by words and meaning.
 pub(super) const DOCS: NamespaceId = NamespaceId(1);
 /// Not indexed.
@@ -106,7 +118,7 @@ impl World {
     pub(super) fn new() -> World {
         World {
             now: Millis(1_000),
-            machine: IndexPartition::new(PartitionConfig { me: ME }),
+            machine: IndexPartition::new(CONFIG),
             hosted: [ShardId(0), ShardId(4)].into(),
             log: BTreeMap::new(),
             lseq: 0,
@@ -135,7 +147,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self) {
-        self.machine = IndexPartition::new(PartitionConfig { me: ME });
+        self.machine = IndexPartition::new(CONFIG);
         self.todo.clear();
         self.timer = None;
         self.text.lose_uncommitted();
@@ -321,6 +333,14 @@ impl World {
                     Err(_) => Err(EmbedFailure::Never),
                 };
                 Event::Embedded { ticket, result }
+            }
+            Effect::BuildSegment { ticket, order } => {
+                let result = if fault {
+                    Err(BuildError::Panicked)
+                } else {
+                    order.carry_out(&ExactBuilder)
+                };
+                Event::SegmentBuilt { ticket, result }
             }
             Effect::CommitText(watermark) => {
                 self.text.commit(watermark);
