@@ -221,8 +221,11 @@ pub const INDEX_LOAD_ENTRIES: usize = 1024;
 pub const INDEX_EMBEDS_IN_FLIGHT_MAX: usize = 64;
 /// Most vectors that an index partition keeps for entries it has not learned yet.
 pub const INDEX_EARLY_SHIPS_MAX: usize = 1024;
-/// Most shipped vectors that wait in one index partition; beyond it they are computed there.
+/// Most shipped vectors, and questions for vectors, that wait in one index partition; beyond it they
+/// are computed where they are missing.
 pub const INDEX_SHIPS_QUEUED_MAX: usize = 1024;
+/// Most keys of one question for vectors.
+pub const INDEX_WANTS_MAX: usize = 64;
 /// A purge waits so long for an index that stands still, in milliseconds; then it goes on without.
 pub const INDEX_STALLED_MS: u64 = 600_000;
 /// How often a text is given to the embedder before it is given up.

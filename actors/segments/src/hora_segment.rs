@@ -143,8 +143,7 @@ impl Nodes {
                 .or_default()
                 .push(slot);
         }
-        // In the order of the rows, not of the codes: neighbours in that order are alike, which
-        // makes for a graph that is hard to cross.
+        // In the order of their first rows.
         let mut nodes: Vec<Vec<usize>> = by_code.into_values().collect();
         nodes.sort_unstable();
         let mut starts = vec![0];

@@ -119,6 +119,7 @@ impl Actor for IndexPartitionActor {
             IndexPartitionMessage::Hosted(_)
             | IndexPartitionMessage::Advanced
             | IndexPartitionMessage::Shipped(..)
+            | IndexPartitionMessage::Wanted(..)
             | IndexPartitionMessage::Query(..)
                 if !state.running => {}
             IndexPartitionMessage::Hosted(shard) => state.step(&myself, Event::Host(shard)),
@@ -129,6 +130,10 @@ impl Actor for IndexPartitionActor {
             }
             IndexPartitionMessage::Shipped(ship, permit) => {
                 state.step(&myself, Event::Shipped(*ship));
+                drop(permit);
+            }
+            IndexPartitionMessage::Wanted(from, want, permit) => {
+                state.step(&myself, Event::Wanted { from, want });
                 drop(permit);
             }
             IndexPartitionMessage::Query(query, pending) => {
@@ -249,6 +254,8 @@ impl IndexPartitionState {
             Effect::BuildSegment { ticket, order } => self.build(tell, ticket, order),
             Effect::Store { ticket, batch } => self.store(tell, ticket, batch),
             Effect::Ship(ship) => self.arguments.peers.ship(ship),
+            Effect::ShipTo(to, ship) => self.arguments.peers.ship_to(to, ship),
+            Effect::AskPeer { turn, want } => self.arguments.peers.ask(turn, want),
             Effect::ApplyText(changes) => self.arguments.text.apply(changes),
             Effect::ClearText => self.arguments.text.clear(),
             Effect::CommitText(watermark) => self.commit(tell, watermark),

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use engram_core::index::vectors::{SegmentBuilder, SegmentLimits};
 use engram_core::index::{
-    ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, partition_of,
+    ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant, partition_of,
 };
-use engram_core::types::{Lseq, ShardId};
+use engram_core::types::{Lseq, MemberId, ShardId};
 use engram_core::wire::{Frame, PartitionStatus};
 
 use super::{
@@ -188,6 +188,13 @@ impl NodeIndex {
         }
     }
 
+    /// Another replica misses vectors.
+    pub fn wanted(&self, from: MemberId, want: VectorWant) {
+        if let Some(partition) = self.partition(want.shard) {
+            partition.wanted(from, want);
+        }
+    }
+
     /// Searches the partitions of these shards. `done` is called once for each partition.
     pub fn query(&self, query: &PartitionQuery, done: &NodeQueryDone) {
         let mut by_partition: BTreeMap<u16, Vec<ShardId>> = BTreeMap::new();
@@ -252,21 +259,36 @@ struct DirectoryPeers {
     env: Env,
 }
 
-impl PartitionPeers for DirectoryPeers {
-    fn ship(&self, ship: VectorShip) {
+impl DirectoryPeers {
+    /// The other replicas of a shard.
+    fn others(&self, shard: ShardId) -> Vec<MemberId> {
         let Some(config) = self.directory.config() else {
-            return;
-        };
-        let Some(shard) = config.shard(ship.shard) else {
-            return;
+            return Vec::new();
         };
         let me = self.directory.me.id;
-        let peers: Vec<_> = shard
-            .members
-            .iter()
-            .copied()
-            .filter(|peer| *peer != me)
-            .collect();
+        let members = config.shard(shard).map(|found| found.members.clone());
+        let members = members.unwrap_or_default().into_iter();
+        members.filter(|peer| *peer != me).collect()
+    }
+}
+
+impl PartitionPeers for DirectoryPeers {
+    fn ship_to(&self, to: MemberId, ship: VectorShip) {
+        self.env.transport.send(to, &Frame::VectorShip(ship));
+    }
+
+    fn ask(&self, turn: u32, want: VectorWant) {
+        let live = self.directory.live();
+        let mut peers = self.others(want.shard);
+        peers.retain(|peer| live.contains(peer));
+        let turn = usize::try_from(turn).unwrap_or(0);
+        if let Some(peer) = peers.get(turn % peers.len().max(1)) {
+            self.env.transport.send(*peer, &Frame::VectorWant(want));
+        }
+    }
+
+    fn ship(&self, ship: VectorShip) {
+        let peers = self.others(ship.shard);
         if !peers.is_empty() {
             self.env
                 .transport

@@ -35,6 +35,7 @@ pub use partition_of::partition_of;
 pub use plain_words::plain_words;
 pub use query::{
     PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,
+    VectorWant,
 };
 pub use sealed::SealError;
 pub use stop_words::{is_stop_word, stop_words};

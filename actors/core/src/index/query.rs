@@ -104,6 +104,19 @@ pub enum PartitionError {
     Failed(String),
 }
 
+/// Asks another replica for vectors that it may have. Idempotent; if it or the answer is lost, the
+/// sender asks the next replica, and then computes them itself.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct VectorWant {
+    /// Of the keys.
+    pub shard: ShardId,
+    /// By which model.
+    pub model: ModelId,
+    /// Whose vectors, of which versions; at most
+    /// [`INDEX_WANTS_MAX`](crate::limits::INDEX_WANTS_MAX).
+    pub keys: Vec<(RecordKey, Ballot)>,
+}
+
 /// The vectors that the replica which coordinated a write gives to the shard's other replicas.
 /// Idempotent; if it is lost, the receiver computes them itself after a while.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]

@@ -32,8 +32,8 @@ fn chunk_end(text: &str) -> usize {
     if text.len() <= INDEX_CHUNK_BYTES {
         return text.len();
     }
-    let most = text.floor_char_boundary(INDEX_CHUNK_BYTES);
-    let least = text.ceil_char_boundary(INDEX_CHUNK_BYTES - INDEX_CHUNK_BYTES / END_PART);
+    let most = boundary(text, INDEX_CHUNK_BYTES);
+    let least = boundary(text, INDEX_CHUNK_BYTES - INDEX_CHUNK_BYTES / END_PART);
     let Some(room) = text.get(least..most) else {
         return most;
     };
@@ -54,9 +54,18 @@ fn chunk_end(text: &str) -> usize {
         .map_or(most, |place| least + place)
 }
 
+/// The last place between two characters up to a place.
+fn boundary(text: &str, most: usize) -> usize {
+    let mut place = most.min(text.len());
+    while !text.is_char_boundary(place) {
+        place -= 1;
+    }
+    place
+}
+
 /// Where in a chunk the next one begins.
 fn overlap_start(chunk: &str) -> usize {
-    let start = chunk.floor_char_boundary(chunk.len().saturating_sub(INDEX_CHUNK_OVERLAP_BYTES));
+    let start = boundary(chunk, chunk.len().saturating_sub(INDEX_CHUNK_OVERLAP_BYTES));
     let overlap = chunk.get(start..).unwrap_or_default();
     let word = overlap.find(char::is_whitespace);
     start + word.unwrap_or(0)
@@ -104,7 +113,7 @@ mod tests {
         #[test]
         fn nothing_within_the_bound_is_lost(words in proptest::collection::vec("[a-zé0-9]{1,30}[.!]?", 0..400)) {
             let mut text = words.join(" ");
-            text.truncate(text.floor_char_boundary(INDEX_MEANING_BYTES_MAX));
+            text.truncate(boundary(&text, INDEX_MEANING_BYTES_MAX));
             let chunks = text_chunks(&text);
             prop_assert!(chunks.len() <= INDEX_CHUNKS_MAX);
             prop_assert!(chunks.iter().all(|chunk| chunk.len() <= INDEX_CHUNK_BYTES));

@@ -10,7 +10,7 @@ use engram_core::index::vectors::{ExactBuilder, SegmentLimits};
 use engram_core::index::{
     Embedding, FeedEntry, FeedPage, FeedRequest, HashEmbedder, IndexOptions, ModelId,
     NamespaceIndexing, PartitionHits, PartitionQuery, QueryKind, Source, TextChange, TextQuery,
-    VectorShip, WordsMode,
+    VectorShip, VectorWant, WordsMode,
 };
 use engram_core::limits::INDEX_QUERIES_MAX;
 use engram_core::storage::{RangePage, WriteOp};
@@ -116,11 +116,22 @@ impl ShardFeed for Log {
     }
 }
 
-/// Gives vectors to the other member.
+/// Gives vectors to the other member, and asks it for them.
 #[derive(Default)]
 struct Wire(Mutex<Option<IndexPartitionHandle>>);
 
 impl PartitionPeers for Wire {
+    fn ship_to(&self, _to: MemberId, ship: VectorShip) {
+        self.ship(ship);
+    }
+
+    fn ask(&self, _turn: u32, want: VectorWant) {
+        if let Some(other) = &*self.0.lock().expect("not poisoned") {
+            // There are two members; the answer goes to the only other one.
+            other.wanted(MemberId(0), want);
+        }
+    }
+
     fn ship(&self, ship: VectorShip) {
         if let Some(other) = &*self.0.lock().expect("not poisoned") {
             other.shipped(ship);

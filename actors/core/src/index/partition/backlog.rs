@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{Embedding, ModelId};
-use super::{EMBED_RETRY_MS, EMBED_RETRY_MS_MAX, EmbedFailure, EmbedTicket};
+use super::{
+    ASK_AGAIN_MS, ASKS_MAX, EMBED_RETRY_MS, EMBED_RETRY_MS_MAX, EmbedFailure, EmbedTicket,
+};
 use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_EMBEDS_IN_FLIGHT_MAX};
 use crate::types::{Ballot, Lseq, Millis, RecordKey, ShardId};
 
@@ -19,8 +21,12 @@ pub(super) struct Missing {
     pub(super) texts: Vec<String>,
     /// The vectors of the first of them.
     pub(super) vectors: Vec<Embedding>,
-    /// Not to be embedded before this: somebody else may send the vector.
+    /// When the next thing is to be done for it.
     pub(super) due: Millis,
+    /// Not to be embedded before this: somebody else may send the vectors.
+    pub(super) embed_at: Millis,
+    /// How often others were asked for the vectors.
+    pub(super) asks: u32,
     pub(super) attempts: u32,
     pub(super) ticket: Option<EmbedTicket>,
 }
@@ -33,6 +39,11 @@ impl Missing {
             .map_or("", String::as_str)
     }
 
+    /// Whether another replica is to be asked for the vectors before they are made here.
+    fn is_asked(&self) -> bool {
+        self.asks < ASKS_MAX && self.due < self.embed_at
+    }
+
     fn is_complete(&self) -> bool {
         self.vectors.len() >= self.texts.len()
     }
@@ -40,6 +51,10 @@ impl Missing {
 
 /// What became of a vector that was made.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is returned"
+)]
 pub(super) enum Finished {
     /// Further chunks are to be embedded.
     Chunk,
@@ -64,8 +79,10 @@ pub(super) enum Failed {
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     missing: BTreeMap<RecordKey, Missing>,
-    /// Those that are not being embedded.
+    /// Those that are to be embedded at a time.
     due: BTreeSet<(Millis, Lseq, RecordKey)>,
+    /// Those for which another replica is to be asked at a time.
+    asking: BTreeSet<(Millis, Lseq, RecordKey)>,
     in_flight: BTreeMap<EmbedTicket, RecordKey>,
 }
 
@@ -89,7 +106,8 @@ impl Backlog {
             !self.missing.contains_key(&key),
             "an older version must be removed first"
         );
-        self.due.insert((missing.due, missing.lseq, key.clone()));
+        let place = (missing.due, missing.lseq, key.clone());
+        self.queue(missing.is_asked()).insert(place);
         self.missing.insert(key, missing);
     }
 
@@ -101,7 +119,8 @@ impl Backlog {
                 self.in_flight.remove(&ticket);
             }
             None => {
-                self.due.remove(&(missing.due, missing.lseq, key.clone()));
+                let place = (missing.due, missing.lseq, key.clone());
+                self.queue(missing.is_asked()).remove(&place);
             }
         }
         Some(missing)
@@ -122,8 +141,10 @@ impl Backlog {
         }
         let before = std::mem::replace(&mut missing.lseq, lseq);
         if missing.ticket.is_none() {
-            self.due.remove(&(missing.due, before, key.clone()));
-            self.due.insert((missing.due, lseq, key.clone()));
+            let (due, is_asked) = (missing.due, missing.is_asked());
+            let queue = self.queue(is_asked);
+            queue.remove(&(due, before, key.clone()));
+            queue.insert((due, lseq, key.clone()));
         }
         Some(before)
     }
@@ -134,6 +155,32 @@ impl Backlog {
             return None;
         }
         self.due.first().map(|(due, _, _)| *due)
+    }
+
+    /// When another replica should be asked for vectors next.
+    pub(super) fn next_ask(&self) -> Option<Millis> {
+        self.asking.first().map(|(due, _, _)| *due)
+    }
+
+    /// Takes the next text for whose vectors another replica should be asked now, and notes that it
+    /// is.
+    pub(super) fn ask(&mut self, now: Millis) -> Option<(RecordKey, Missing)> {
+        if self.next_ask()? > now {
+            return None;
+        }
+        let (_, _, key) = self.asking.pop_first()?;
+        let missing = self.missing.get_mut(&key)?;
+        let asked = missing.clone();
+        missing.asks += 1;
+        missing.due = if missing.asks < ASKS_MAX {
+            now.plus(ASK_AGAIN_MS).min(missing.embed_at)
+        } else {
+            missing.embed_at
+        };
+        let place = (missing.due, missing.lseq, key.clone());
+        let is_asked = missing.is_asked();
+        self.queue(is_asked).insert(place);
+        Some((key, asked))
     }
 
     /// Takes the next text that is due and notes that it is being embedded.
@@ -164,6 +211,14 @@ impl Backlog {
         missing.attempts = 0;
         self.put_back(key, missing, now);
         Some(Finished::Chunk)
+    }
+
+    fn queue(&mut self, is_asked: bool) -> &mut BTreeSet<(Millis, Lseq, RecordKey)> {
+        if is_asked {
+            &mut self.asking
+        } else {
+            &mut self.due
+        }
     }
 
     /// Takes out the text of which a chunk was being embedded.

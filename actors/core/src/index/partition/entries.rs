@@ -9,7 +9,7 @@ use super::super::{
 use super::backlog::{Failed, Finished, Missing};
 use super::space::NewVectors;
 use super::{
-    Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
+    ASK_AFTER_MS, Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
     NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
@@ -169,12 +169,17 @@ impl IndexPartition {
         self.spaces.remove(now, &key);
         let model = options.model;
         let early = self.early.take(&key, vtag, &model);
-        let wait_ms = if vtag.member == self.config.me {
-            0
+        let is_behind = self.shards.get(&shard).is_some_and(|state| {
+            let ahead = state.target.0.saturating_sub(lseq.0);
+            ahead >= INDEX_FEED_PAGE_MAX as u64
+        });
+        let (ask_ms, wait_ms) = if vtag.member == self.config.me {
+            (0, 0)
+        } else if is_behind {
+            (0, SHIP_WAIT_MS)
         } else {
-            SHIP_WAIT_MS
+            (ASK_AFTER_MS, SHIP_WAIT_MS)
         };
-        let due = now.plus(wait_ms);
         let missing = Missing {
             shard,
             lseq,
@@ -183,7 +188,9 @@ impl IndexPartition {
             model,
             texts: meaning,
             vectors: Vec::new(),
-            due,
+            due: now.plus(ask_ms),
+            embed_at: now.plus(wait_ms),
+            asks: 0,
             attempts: 0,
             ticket: None,
         };

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::super::vectors::{BuildError, BuiltSegment, SegmentOrder};
 use super::super::{
     Embedding, FeedPage, FeedRequest, ModelId, PartitionError, PartitionHits, PartitionQuery,
-    TextChange, TextHit, TextQuery, VectorShip,
+    TextChange, TextHit, TextQuery, VectorShip, VectorWant,
 };
 use crate::storage::{RangePage, RangeQuery, WriteBatch};
-use crate::types::{Blob, Lseq, Millis, ShardId};
+use crate::types::{Blob, Lseq, MemberId, Millis, ShardId};
 
 /// Pairs a page with its request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -100,6 +100,13 @@ pub enum Event {
     },
     /// Another replica sent vectors.
     Shipped(VectorShip),
+    /// Another replica misses vectors.
+    Wanted {
+        /// Which member.
+        from: MemberId,
+        /// What it misses.
+        want: VectorWant,
+    },
     /// Answer to [`Effect::BuildSegment`].
     SegmentBuilt {
         /// From the effect.
@@ -160,6 +167,15 @@ pub enum Effect {
     },
     /// Give vectors to the shard's other replicas. May be lost.
     Ship(VectorShip),
+    /// Give vectors to one replica that asked for them. May be lost.
+    ShipTo(MemberId, VectorShip),
+    /// Ask another replica of the shard for vectors. May be lost.
+    AskPeer {
+        /// Which of the others: they are asked in turn.
+        turn: u32,
+        /// For what.
+        want: VectorWant,
+    },
     /// Merge segments. Takes long: not to be done where searches wait.
     BuildSegment {
         /// For the answer.

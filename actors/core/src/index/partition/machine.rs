@@ -56,6 +56,8 @@ pub struct PartitionStats {
     pub embedded: u64,
     /// Vectors that other replicas sent.
     pub received: u64,
+    /// Vectors that other replicas were asked for.
+    pub asked: u64,
     /// Attempts that failed and are tried again.
     pub embed_retries: u64,
     /// Texts that the model refused, or failed too often.
@@ -164,6 +166,7 @@ impl IndexPartition {
             Event::Page { ticket, page } => self.page(now, ticket, page, lookup, out),
             Event::Embedded { ticket, result } => self.embedded(now, ticket, result, out),
             Event::Shipped(ship) => self.shipped(now, ship),
+            Event::Wanted { from, want } => self.wanted(from, want, out),
             Event::SegmentBuilt { ticket, result } => self.segment_built(now, ticket, result),
             Event::Committed { documents } => self.committed(documents),
             Event::Query { ticket, query } => self.query(now, ticket, query, lookup, out),
@@ -172,6 +175,7 @@ impl IndexPartition {
         }
         self.retry_loads(now, out);
         self.pull(now, out);
+        self.ask_peers(now, out);
         self.start_embeddings(now, out);
         self.commit(now, out);
         self.store_marks(now);
@@ -407,7 +411,8 @@ impl IndexPartition {
             .chain(marks)
             .chain(commit)
             .chain(self.spaces.next_due())
-            .chain(self.backlog.next_due());
+            .chain(self.backlog.next_due())
+            .chain(self.backlog.next_ask());
         let Some(next) = all.min() else { return };
         if self.timer.is_none_or(|set| next < set) {
             self.timer = Some(next);

@@ -111,6 +111,14 @@ impl Space {
         Some(self.entries.get(key)?.vtag)
     }
 
+    /// The vectors of a key.
+    pub(super) fn vectors(&self, key: &RecordKey) -> Option<Embeddings> {
+        let rows = &self.entries.get(key)?.rows;
+        let vectors = self.set.vectors(rows).map(<[f32]>::to_vec);
+        let vectors = vectors.map(Embedding::from_unit).collect::<Result<_, _>>();
+        Embeddings::new(vectors.ok()?).ok()
+    }
+
     /// The best matches.
     ///
     /// # Errors

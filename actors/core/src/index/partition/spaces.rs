@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::ModelId;
 use super::super::vectors::{
     BuildError, BuiltSegment, SegmentError, SegmentLimits, SegmentOrder, VectorSetStats,
 };
+use super::super::{Embeddings, ModelId};
 use super::BuildTicket;
 use super::space::{NewVectors, Space, SpaceHit, SpaceQuery};
 use crate::types::{Ballot, Millis, NamespaceId, RecordKey};
@@ -70,6 +70,11 @@ impl Spaces {
     /// The version whose vectors are there.
     pub(super) fn vtag(&self, key: &RecordKey, model: &ModelId) -> Option<Ballot> {
         self.space(key.namespace, model)?.vtag(key)
+    }
+
+    /// The vectors of a key.
+    pub(super) fn vectors(&self, key: &RecordKey, model: &ModelId) -> Option<Embeddings> {
+        self.space(key.namespace, model)?.vectors(key)
     }
 
     /// The best matches with their versions.

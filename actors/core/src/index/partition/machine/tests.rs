@@ -6,4 +6,5 @@ mod purges;
 mod queries;
 mod random;
 mod rules;
+mod sharing;
 mod world;

@@ -3,7 +3,6 @@
 use proptest::prelude::*;
 
 use super::world::*;
-use crate::index::partition::*;
 use crate::index::*;
 use crate::types::{Blob, Key, ShardId};
 

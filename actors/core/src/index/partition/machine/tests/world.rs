@@ -14,16 +14,19 @@ use crate::types::{Ballot, Blob, Key, Lseq, MemberId, Millis, NamespaceId, Recor
 pub(super) const ME: MemberId = MemberId(1);
 pub(super) const OTHER: MemberId = MemberId(2);
 /// Segments are merged early.
-const CONFIG: PartitionConfig = PartitionConfig {
-    me: ME,
-    segments: SegmentLimits {
-        seal_rows: 2,
-        flat_rows: 4,
-        settled_rows: 2,
-        graph_rows_max: 16,
-        settle_ms: 500,
-    },
-};
+fn config(me: MemberId) -> PartitionConfig {
+    PartitionConfig {
+        me,
+        segments: SegmentLimits {
+            seal_rows: 2,
+            flat_rows: 4,
+            settled_rows: 2,
+            graph_rows_max: 16,
+            settle_ms: 500,
+        },
+    }
+}
+
 /// Indexed by words and meaning.
 pub(super) const DOCS: NamespaceId = NamespaceId(1);
 /// Not indexed.
@@ -90,6 +93,7 @@ impl Text {
 
 pub(super) struct World {
     pub(super) now: Millis,
+    me: MemberId,
     pub(super) machine: IndexPartition,
     pub(super) hosted: BTreeSet<ShardId>,
     pub(super) log: BTreeMap<ShardId, BTreeMap<Lseq, FeedEntry>>,
@@ -105,6 +109,8 @@ pub(super) struct World {
     pub(super) todo: Vec<Effect>,
     /// What left the partition.
     pub(super) ships: Vec<VectorShip>,
+    pub(super) answers: Vec<(MemberId, VectorShip)>,
+    pub(super) wants: Vec<(u32, VectorWant)>,
     pub(super) embedded: Vec<String>,
     pub(super) asked: Vec<FeedRequest>,
     pub(super) replies: Vec<Result<PartitionHits, PartitionError>>,
@@ -118,7 +124,8 @@ impl World {
     pub(super) fn new() -> World {
         World {
             now: Millis(1_000),
-            machine: IndexPartition::new(CONFIG),
+            me: ME,
+            machine: IndexPartition::new(config(ME)),
             hosted: [ShardId(0), ShardId(4)].into(),
             log: BTreeMap::new(),
             lseq: 0,
@@ -129,6 +136,8 @@ impl World {
             disk_is_damaged: false,
             todo: Vec::new(),
             ships: Vec::new(),
+            answers: Vec::new(),
+            wants: Vec::new(),
             embedded: Vec::new(),
             asked: Vec::new(),
             replies: Vec::new(),
@@ -147,7 +156,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self) {
-        self.machine = IndexPartition::new(CONFIG);
+        self.machine = IndexPartition::new(config(self.me));
         self.todo.clear();
         self.timer = None;
         self.text.lose_uncommitted();
@@ -160,6 +169,21 @@ impl World {
             watermark,
             documents,
         });
+    }
+
+    /// Begins anew as another member, on an empty disk, with the same change logs.
+    pub(super) fn become_other(&mut self) {
+        self.disk.clear();
+        self.text = Text::default();
+        self.embedded.clear();
+        self.ships.clear();
+        self.me = OTHER;
+        self.start();
+        self.work();
+        for (shard, log) in self.log.clone() {
+            let learned = log.keys().next_back().copied().unwrap_or_default();
+            self.step(Event::Advance { shard, learned });
+        }
     }
 
     pub(super) fn step(&mut self, event: Event) {
@@ -180,6 +204,8 @@ impl World {
                 }
                 Effect::ClearText => self.text.pending.push(None),
                 Effect::Ship(ship) => self.ships.push(ship),
+                Effect::ShipTo(to, ship) => self.answers.push((to, ship)),
+                Effect::AskPeer { turn, want } => self.wants.push((turn, want)),
                 Effect::Reply { result, .. } => self.replies.push(result),
                 Effect::Indexed { shard, upto } => {
                     let known = self.indexed.entry(shard).or_default();
