@@ -55,11 +55,12 @@ pub use cache::SemanticCache;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use cursor::{Cursor, CursorError};
+pub use engram_core::index::{ExpressionError, Snippet, TextExpression};
 pub use engram_core::types::{
     Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, NamespaceId, NamespaceOptions,
-    WriteId,
+    TextLanguage, WriteId,
 };
-pub use engram_core::wire::{NodeStatus, Request, Written};
+pub use engram_core::wire::{Explanation, NodeStatus, Request, Standing, Written};
 pub use entry::{Entry, Head};
 pub use error::{ClientError, ConnectError, SeedFailure, ValueError};
 pub use key::IntoKey;

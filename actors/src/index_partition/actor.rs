@@ -21,8 +21,8 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::{Inbox, PendingQuery};
 use super::{
-    Embedders, IndexPartitionHandle, IndexPartitionMessage, PartitionPeers, SegmentOptions,
-    ShardFeed, SharedLookup, TextIndex, TextIndexError,
+    Embedders, IndexPartitionHandle, IndexPartitionMessage, PartitionPeers, PartitionReport,
+    SegmentOptions, ShardFeed, SharedLookup, TextIndex, TextIndexError,
 };
 use crate::embedder::{EmbedError, EmbedPriority};
 use crate::env::{Background, Clock, ReadOutcome, ReadQuery, Store, StoreError};
@@ -149,7 +149,11 @@ impl Actor for IndexPartitionActor {
                 );
             }
             IndexPartitionMessage::Stats(done) => {
-                done(state.machine.stats(state.arguments.clock.now()));
+                let now = state.arguments.clock.now();
+                done(PartitionReport {
+                    stats: state.machine.stats(now),
+                    lags: state.machine.lags(now),
+                });
             }
             IndexPartitionMessage::Happened { life, event } if life == state.life => {
                 if matches!(*event, Event::Committed { .. }) {
@@ -239,6 +243,16 @@ impl IndexPartitionState {
             Effect::RequestFeed { ticket, request } => {
                 let done = move |page| tell.happened(Event::Page { ticket, page });
                 self.arguments.feed.request(request, Box::new(done));
+            }
+            Effect::Freshen { ticket, shard, fed } => {
+                let done = move |upto| {
+                    tell.happened(Event::Freshened {
+                        ticket,
+                        shard,
+                        upto,
+                    });
+                };
+                self.arguments.feed.freshen(shard, fed, Box::new(done));
             }
             Effect::Embed {
                 ticket,

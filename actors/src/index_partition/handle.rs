@@ -8,14 +8,24 @@ use engram_core::index::partition::PartitionStats;
 use engram_core::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant};
 use engram_core::limits::{INDEX_QUERIES_MAX, INDEX_SHIPS_QUEUED_MAX};
 use engram_core::types::{Lseq, MemberId, ShardId};
+use engram_core::wire::IndexLag;
 use ractor::ActorRef;
 
 use super::IndexPartitionMessage;
 
 /// Called once with the answer to a search. Must not block.
 pub type QueryDone = Box<dyn FnOnce(Result<PartitionHits, PartitionError>) + Send>;
-/// Called with what a partition holds and did. Must not block.
-pub type StatsDone = Box<dyn FnOnce(PartitionStats) + Send>;
+/// What a partition says of itself.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct PartitionReport {
+    /// What it holds and did.
+    pub stats: PartitionStats,
+    /// How far each shard's index is behind.
+    pub lags: Vec<(ShardId, IndexLag)>,
+}
+
+/// Called with what a partition says of itself. Must not block.
+pub type StatsDone = Box<dyn FnOnce(PartitionReport) + Send>;
 
 /// One index partition of this node. Clones reach the same one; it is made before the actor and
 /// stays good when the actor is replaced.

@@ -15,6 +15,7 @@ mod actor;
 pub mod conformance;
 mod directory_seams;
 mod handle;
+mod memory_text;
 mod memory_text_index;
 mod message;
 mod node_index;
@@ -23,9 +24,13 @@ mod text_index;
 
 pub use actor::{IndexPartitionActor, IndexPartitionArguments, IndexPartitionState};
 pub use directory_seams::{DirectoryFeed, DirectoryLookup};
-pub use handle::{IndexPartitionHandle, PendingQuery, Permit, QueryDone, StatsDone};
+pub use handle::{
+    IndexPartitionHandle, PartitionReport, PendingQuery, Permit, QueryDone, StatsDone,
+};
 pub use memory_text_index::MemoryTextIndex;
 pub use message::IndexPartitionMessage;
 pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone, SegmentOptions};
-pub use seams::{Embedders, FeedPageDone, PartitionPeers, ShardFeed, SharedLookup};
+pub use seams::{
+    Embedders, FeedPageDone, FreshPositionDone, PartitionPeers, ShardFeed, SharedLookup,
+};
 pub use text_index::{TextIndex, TextIndexError, TextIndexStatus, TextSearchDone, TextStatusDone};

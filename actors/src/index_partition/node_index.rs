@@ -13,7 +13,7 @@ use engram_core::wire::{Frame, PartitionStatus};
 
 use super::{
     DirectoryFeed, DirectoryLookup, Embedders, IndexPartitionArguments, IndexPartitionHandle,
-    PartitionPeers, SharedLookup, TextIndex,
+    PartitionPeers, PartitionReport, SharedLookup, TextIndex,
 };
 use crate::directory::Directory;
 use crate::embedder::{Embedder, QueuedEmbedder};
@@ -222,7 +222,10 @@ impl NodeIndex {
         for (number, partition) in self.partitions.iter().enumerate() {
             let directory = self.directory.clone();
             let number = u16::try_from(number).unwrap_or(u16::MAX);
-            partition.stats(Box::new(move |stats| {
+            partition.stats(Box::new(move |PartitionReport { stats, lags }| {
+                for (shard, lag) in lags {
+                    directory.report_own_index(shard, lag);
+                }
                 directory.report_partition(PartitionStatus {
                     partition: number,
                     texts: stats.documents,

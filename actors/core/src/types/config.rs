@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{Epoch, MemberId, NamespaceId, ShardId};
+use super::{Epoch, MemberId, NamespaceId, ShardId, TextLanguage};
 use crate::limits::{FIELD_BYTES_MAX, NAME_BYTES_MAX, NAMESPACES_MAX};
 
 /// One voting disk of the cluster and where to reach it.
@@ -48,6 +48,8 @@ pub struct NamespaceOptions {
     pub source: IndexSource,
     /// Whether it is searched by words.
     pub text: bool,
+    /// The language of its texts, for searches by words.
+    pub language: TextLanguage,
     /// Whether it is searched by meaning.
     pub semantic: bool,
     /// The model that embeds its texts; vectors of different models are never compared.
@@ -61,6 +63,7 @@ impl Default for NamespaceOptions {
         NamespaceOptions {
             source: IndexSource::Both,
             text: true,
+            language: TextLanguage::default(),
             semantic: true,
             embedder: "builtin".into(),
             max_entries: None,

@@ -13,6 +13,8 @@ pub use client::{
     ScanShard, ShardStatus, Written,
 };
 pub use frame::{Frame, FrameError, RequestEnvelope, ReturnAddress};
-pub use gossip::{GossipMessage, ShardSummary};
-pub use search::{Search, SearchHit, SearchMode, SearchReply};
+pub use gossip::{GossipMessage, IndexLag, ShardSummary};
+pub use search::{
+    Explanation, HybridWeights, Search, SearchHit, SearchMode, SearchReply, Standing,
+};
 pub use watch::{Similar, Watch, WatchChange, WatchPage, Watched};

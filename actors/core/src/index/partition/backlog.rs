@@ -149,6 +149,29 @@ impl Backlog {
         Some(before)
     }
 
+    /// Moves texts of a shard up to a position forward: somebody waits for them.
+    pub(super) fn hurry(&mut self, shard: ShardId, upto: Lseq, due: Millis) {
+        for (key, missing) in &mut self.missing {
+            let waits = missing.ticket.is_none() && missing.attempts == 0 && missing.embed_at > due;
+            if missing.shard == shard && missing.lseq <= upto && waits {
+                let queue = if missing.is_asked() {
+                    &mut self.asking
+                } else {
+                    &mut self.due
+                };
+                queue.remove(&(missing.due, missing.lseq, key.clone()));
+                missing.embed_at = due;
+                missing.due = missing.due.min(due);
+                let queue = if missing.is_asked() {
+                    &mut self.asking
+                } else {
+                    &mut self.due
+                };
+                queue.insert((missing.due, missing.lseq, key.clone()));
+            }
+        }
+    }
+
     /// When the next text is due, if it may be embedded then.
     pub(super) fn next_due(&self) -> Option<Millis> {
         if self.in_flight.len() >= INDEX_EMBEDS_IN_FLIGHT_MAX {

@@ -9,8 +9,8 @@ use super::super::{
 use super::backlog::{Failed, Finished, Missing};
 use super::space::NewVectors;
 use super::{
-    ASK_AFTER_MS, Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
-    NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
+    ASK_AFTER_MS, Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
+    IndexPartition, NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
 use crate::storage::Keyspace;
@@ -69,6 +69,7 @@ impl IndexPartition {
             }
             state.fed = fed;
             state.more = more;
+            state.reached_end |= !more && fed >= state.target;
         }
     }
 
@@ -130,6 +131,7 @@ impl IndexPartition {
                 key: key.clone(),
                 shard,
                 vtag,
+                language: options.language,
                 words,
                 tags,
             };
@@ -175,6 +177,8 @@ impl IndexPartition {
         });
         let (ask_ms, wait_ms) = if vtag.member == self.config.me {
             (0, 0)
+        } else if self.is_vector_awaited(shard, lseq) {
+            (0, FRESH_SHIP_WAIT_MS)
         } else if is_behind {
             (0, SHIP_WAIT_MS)
         } else {

@@ -7,16 +7,18 @@ use super::super::{FeedRequest, IndexOptionsLookup, TextMarks, seal_vector_mark,
 use super::backlog::Backlog;
 use super::commits::TextCommits;
 use super::early_ships::EarlyShips;
+use super::fresh::FreshQuery;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
 use super::spaces::Spaces;
 use super::{
-    BuildTicket, Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, StoreTicket,
+    BuildTicket, Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, QueryTicket, StoreTicket,
     VECTOR_MARK_STORE_MS,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, INDEX_PENDING_TEXTS_MAX};
 use crate::storage::{Keyspace, WriteBatch};
 use crate::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
+use crate::wire::IndexLag;
 
 /// What an index partition is told when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +86,7 @@ pub struct IndexPartition {
     pub(super) early: EarlyShips,
     pub(super) commits: TextCommits,
     pub(super) queries: OpenQueries,
+    pub(super) fresh: BTreeMap<QueryTicket, FreshQuery>,
     /// The text marks as last committed; `None` until the full-text index is open.
     pub(super) text_marks: Option<BTreeMap<ShardId, Lseq>>,
     /// Namespaces that remained unknown for so long that their entries are passed over.
@@ -113,6 +116,7 @@ impl IndexPartition {
             early: EarlyShips::default(),
             commits: TextCommits::default(),
             queries: OpenQueries::default(),
+            fresh: BTreeMap::new(),
             text_marks: None,
             unknown: BTreeSet::new(),
             writes: WriteBatch::default(),
@@ -170,6 +174,11 @@ impl IndexPartition {
             Event::SegmentBuilt { ticket, result } => self.segment_built(now, ticket, result),
             Event::Committed { documents } => self.committed(documents),
             Event::Query { ticket, query } => self.query(now, ticket, query, lookup, out),
+            Event::Freshened {
+                ticket,
+                shard,
+                upto,
+            } => self.freshened(now, ticket, shard, upto),
             Event::TextFound { ticket, result } => self.text_found(now, ticket, result, out),
             Event::Timer => self.timer = None,
         }
@@ -182,6 +191,7 @@ impl IndexPartition {
         self.tell_shards(out);
         self.merge_segments(now, out);
         self.note_lag(now);
+        self.end_fresh(now, lookup, out);
         self.flush(out);
         self.set_timer(out);
     }
@@ -207,6 +217,25 @@ impl IndexPartition {
             }
         }
         stats
+    }
+
+    /// How far each shard's index is behind its log.
+    pub fn lags(&self, now: Millis) -> Vec<(ShardId, IndexLag)> {
+        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        let lags = self.shards.iter().map(|(shard, state)| {
+            let words_ms = state
+                .reached_end
+                .then(|| short(state.text_lag(*shard, now).behind_ms));
+            let meaning_ms = state
+                .reached_end
+                .then(|| short(state.vector_lag(*shard, now).behind_ms));
+            let lag = IndexLag {
+                words_ms,
+                meaning_ms,
+            };
+            (*shard, lag)
+        });
+        lags.collect()
     }
 
     pub(super) fn next_ticket(&mut self) -> u64 {
@@ -287,7 +316,9 @@ impl IndexPartition {
                 state.text_mark = state.text_mark.max(state.fed);
             }
         }
-        if self.commits.due().is_none_or(|due| due > now) {
+        let is_due = self.commits.due().is_some_and(|due| due <= now);
+        let is_awaited = self.is_commit_awaited() && self.commits.may_start();
+        if !is_due && !is_awaited {
             return;
         }
         let mut marks = committed.clone();
@@ -411,6 +442,7 @@ impl IndexPartition {
             .chain(marks)
             .chain(commit)
             .chain(self.spaces.next_due())
+            .chain(self.next_fresh_end())
             .chain(self.backlog.next_due())
             .chain(self.backlog.next_ask());
         let Some(next) = all.min() else { return };

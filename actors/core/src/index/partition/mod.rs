@@ -60,6 +60,7 @@
 //! | `Wanted` | another replica's partition | that replica asks the next one |
 //! | `Committed` | full-text index | the shell restarts the partition on a failure |
 //! | `SegmentBuilt` | background thread | segments are not merged any more in this life |
+//! | `Freshened` | shard | the search answers without the shard when its time is up |
 //! | `Query`, `TextFound` | ingress, full-text index | the coordinator asks another replica |
 //! | `Timer` | shell | nothing that waits goes on: the shell must not lose it |
 
@@ -68,6 +69,7 @@ mod commits;
 mod early_ships;
 mod entries;
 mod event;
+mod fresh;
 mod loading;
 mod machine;
 mod queries;
@@ -91,6 +93,8 @@ pub const ASK_AFTER_MS: u64 = 1_000;
 pub const ASK_AGAIN_MS: u64 = 500;
 /// How many are asked.
 pub const ASKS_MAX: u32 = 2;
+/// The same while a fresh search waits for it.
+pub const FRESH_SHIP_WAIT_MS: u64 = 300;
 /// After how long a page that did not come is asked for again.
 pub const FEED_TIMEOUT_MS: u64 = 5_000;
 /// Pause after a page that held less than was promised.

@@ -2,6 +2,7 @@
 
 mod chunks;
 mod filters;
+mod fresh;
 mod purges;
 mod queries;
 mod random;

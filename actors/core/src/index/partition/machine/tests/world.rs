@@ -52,6 +52,7 @@ pub(super) fn ballot(n: u64, member: MemberId) -> Ballot {
 pub(super) fn options() -> IndexOptions {
     IndexOptions {
         source: Source::Value,
+        language: crate::types::TextLanguage::English,
         text: true,
         semantic: true,
         model: HashEmbedder::id(),
@@ -443,6 +444,7 @@ impl World {
             k: 10,
             prefix: None,
             tags: Vec::new(),
+            fresh_ms: None,
         }
     }
 
