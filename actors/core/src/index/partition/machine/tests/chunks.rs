@@ -34,7 +34,10 @@ fn a_long_text_is_found_by_any_part_of_it_and_embedded_once() {
     assert_eq!(hits.hits.len(), 1, "one hit an entry");
     let best = hits.hits[0].score;
     let whole = vector("volcano eruption").cosine(&vector(&text));
-    assert!(Some(best) > whole, "the best chunk counts: {best} of {whole:?}");
+    assert!(
+        Some(best) > whole,
+        "the best chunk counts: {best} of {whole:?}"
+    );
     world.start();
     world.pass(TEXT_MARK_COMMIT_MS);
     assert_eq!(
