@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engram_core::index::partition::PartitionStats;
-use engram_core::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip};
+use engram_core::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant};
 use engram_core::limits::{INDEX_QUERIES_MAX, INDEX_SHIPS_QUEUED_MAX};
-use engram_core::types::{Lseq, ShardId};
+use engram_core::types::{Lseq, MemberId, ShardId};
 use engram_core::wire::IndexLag;
 use ractor::ActorRef;
 
@@ -88,6 +88,16 @@ impl IndexPartitionHandle {
         {
             self.inbox
                 .cast(IndexPartitionMessage::Shipped(Box::new(ship), permit));
+        }
+    }
+
+    /// Another replica misses vectors. Dropped if too much waits: then it asks elsewhere.
+    pub fn wanted(&self, from: MemberId, want: VectorWant) {
+        if let Some(permit) =
+            Permit::take(&self.inbox, |inbox| &inbox.ships, INDEX_SHIPS_QUEUED_MAX)
+        {
+            self.inbox
+                .cast(IndexPartitionMessage::Wanted(from, want, permit));
         }
     }
 

@@ -29,7 +29,7 @@ pub use handle::{
 };
 pub use memory_text_index::MemoryTextIndex;
 pub use message::IndexPartitionMessage;
-pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone};
+pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone, SegmentOptions};
 pub use seams::{
     Embedders, FeedPageDone, FreshPositionDone, PartitionPeers, ShardFeed, SharedLookup,
 };

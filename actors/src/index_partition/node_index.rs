@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use engram_core::index::vectors::{SegmentBuilder, SegmentLimits};
 use engram_core::index::{
-    ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, partition_of,
+    ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant, partition_of,
 };
-use engram_core::types::{Lseq, ShardId};
+use engram_core::types::{Lseq, MemberId, ShardId};
 use engram_core::wire::{Frame, PartitionStatus};
 
 use super::{
@@ -28,6 +29,17 @@ pub struct NodeIndexArguments {
     pub texts: Vec<Arc<dyn TextIndex>>,
     /// The embedding models, by the name that namespaces use.
     pub models: BTreeMap<String, QueuedEmbedder>,
+    /// How segments of vectors are made.
+    pub segments: SegmentOptions,
+}
+
+/// How segments of vectors are made.
+#[derive(Clone)]
+pub struct SegmentOptions {
+    /// Makes their graphs.
+    pub builder: Arc<dyn SegmentBuilder>,
+    /// When they are merged.
+    pub limits: SegmentLimits,
 }
 
 /// The index partitions of one node.
@@ -36,6 +48,7 @@ pub struct NodeIndex {
     partitions: Vec<IndexPartitionHandle>,
     embedders: Embedders,
     models: Vec<QueuedEmbedder>,
+    segments: SegmentOptions,
     lookup: SharedLookup,
     directory: Arc<Directory>,
     env: Env,
@@ -44,7 +57,11 @@ pub struct NodeIndex {
 impl NodeIndex {
     /// Partitions without actors: the node supervisor starts those.
     pub fn new(arguments: NodeIndexArguments, directory: Arc<Directory>, env: Env) -> NodeIndex {
-        let NodeIndexArguments { texts, models } = arguments;
+        let NodeIndexArguments {
+            texts,
+            models,
+            segments,
+        } = arguments;
         let names: BTreeMap<String, ModelId> = models
             .iter()
             .map(|(name, model)| (name.clone(), model.id()))
@@ -56,7 +73,7 @@ impl NodeIndex {
         let embedders = Embedders::new(embedders);
         NodeIndex {
             models,
-            ..NodeIndex::of(texts, embedders, names, directory, env)
+            ..NodeIndex::of(texts, embedders, names, segments, directory, env)
         }
     }
 
@@ -66,6 +83,7 @@ impl NodeIndex {
     pub fn inline(
         texts: Vec<Arc<dyn TextIndex>>,
         embedders: BTreeMap<String, Arc<dyn Embedder>>,
+        segments: SegmentOptions,
         directory: Arc<Directory>,
         env: Env,
     ) -> NodeIndex {
@@ -74,13 +92,14 @@ impl NodeIndex {
             .map(|(name, embedder)| (name.clone(), embedder.id()))
             .collect();
         let embedders = Embedders::new(embedders.into_values());
-        NodeIndex::of(texts, embedders, names, directory, env)
+        NodeIndex::of(texts, embedders, names, segments, directory, env)
     }
 
     fn of(
         texts: Vec<Arc<dyn TextIndex>>,
         embedders: Embedders,
         names: BTreeMap<String, ModelId>,
+        segments: SegmentOptions,
         directory: Arc<Directory>,
         env: Env,
     ) -> NodeIndex {
@@ -89,6 +108,7 @@ impl NodeIndex {
             texts,
             embedders,
             models: Vec::new(),
+            segments,
             lookup: Arc::new(DirectoryLookup::new(directory.clone(), names)),
             directory,
             env,
@@ -123,6 +143,8 @@ impl NodeIndex {
             handle: self.partitions.get(number)?.clone(),
             store: self.env.store.clone(),
             clock: self.env.clock.clone(),
+            background: self.env.background.clone(),
+            segments: self.segments.clone(),
             text: self.texts.get(number)?.clone(),
             feed: Arc::new(DirectoryFeed::new(self.directory.clone())),
             peers: Arc::new(DirectoryPeers {
@@ -166,6 +188,13 @@ impl NodeIndex {
         }
     }
 
+    /// Another replica misses vectors.
+    pub fn wanted(&self, from: MemberId, want: VectorWant) {
+        if let Some(partition) = self.partition(want.shard) {
+            partition.wanted(from, want);
+        }
+    }
+
     /// Searches the partitions of these shards. `done` is called once for each partition.
     pub fn query(&self, query: &PartitionQuery, done: &NodeQueryDone) {
         let mut by_partition: BTreeMap<u16, Vec<ShardId>> = BTreeMap::new();
@@ -201,6 +230,9 @@ impl NodeIndex {
                     partition: number,
                     texts: stats.documents,
                     vectors: stats.vectors as u64,
+                    vector_bytes: stats.vector_bytes as u64,
+                    segments: stats.segments as u64,
+                    graphs: stats.graphs as u64,
                     embedding: stats.pending_embeddings as u64,
                     lag: stats.lag_changes,
                 });
@@ -230,21 +262,36 @@ struct DirectoryPeers {
     env: Env,
 }
 
-impl PartitionPeers for DirectoryPeers {
-    fn ship(&self, ship: VectorShip) {
+impl DirectoryPeers {
+    /// The other replicas of a shard.
+    fn others(&self, shard: ShardId) -> Vec<MemberId> {
         let Some(config) = self.directory.config() else {
-            return;
-        };
-        let Some(shard) = config.shard(ship.shard) else {
-            return;
+            return Vec::new();
         };
         let me = self.directory.me.id;
-        let peers: Vec<_> = shard
-            .members
-            .iter()
-            .copied()
-            .filter(|peer| *peer != me)
-            .collect();
+        let members = config.shard(shard).map(|found| found.members.clone());
+        let members = members.unwrap_or_default().into_iter();
+        members.filter(|peer| *peer != me).collect()
+    }
+}
+
+impl PartitionPeers for DirectoryPeers {
+    fn ship_to(&self, to: MemberId, ship: VectorShip) {
+        self.env.transport.send(to, &Frame::VectorShip(ship));
+    }
+
+    fn ask(&self, turn: u32, want: VectorWant) {
+        let live = self.directory.live();
+        let mut peers = self.others(want.shard);
+        peers.retain(|peer| live.contains(peer));
+        let turn = usize::try_from(turn).unwrap_or(0);
+        if let Some(peer) = peers.get(turn % peers.len().max(1)) {
+            self.env.transport.send(*peer, &Frame::VectorWant(want));
+        }
+    }
+
+    fn ship(&self, ship: VectorShip) {
+        let peers = self.others(ship.shard);
         if !peers.is_empty() {
             self.env
                 .transport

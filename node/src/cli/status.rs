@@ -145,6 +145,9 @@ fn node_document(found: &NodeReport) -> Value {
                         "partition": partition.partition,
                         "texts": partition.texts,
                         "vectors": partition.vectors,
+                        "vector_bytes": partition.vector_bytes,
+                        "segments": partition.segments,
+                        "graphs": partition.graphs,
                         "embedding": partition.embedding,
                         "lag": partition.lag,
                     })

@@ -225,8 +225,14 @@ pub struct PartitionStatus {
     pub partition: u16,
     /// Entries with words.
     pub texts: u64,
-    /// Entries with vectors.
+    /// Vectors: one for each chunk of a text.
     pub vectors: u64,
+    /// Bytes of memory of the vectors and of the graphs over them, about.
+    pub vector_bytes: u64,
+    /// Segments of vectors.
+    pub segments: u64,
+    /// Those of them that are searched by a graph.
+    pub graphs: u64,
     /// Texts waiting for their vector.
     pub embedding: u64,
     /// Changes not yet indexed.

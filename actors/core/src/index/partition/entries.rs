@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::super::{
-    Embedding, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
+    Embedding, Embeddings, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
     NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
 };
-use super::backlog::{Failed, Missing};
-use super::space::NewVector;
+use super::backlog::{Failed, Finished, Missing};
+use super::space::NewVectors;
 use super::{
-    Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
+    ASK_AFTER_MS, Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
     IndexPartition, NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
@@ -156,7 +156,7 @@ impl IndexPartition {
             return;
         }
         if meaning.is_empty() {
-            self.spaces.remove(&key);
+            self.spaces.remove(now, &key);
             if let Some(state) = self.shards.get_mut(&shard) {
                 state.begin_removal(lseq);
             }
@@ -168,25 +168,33 @@ impl IndexPartition {
         }
         // The stored vector of the older version stays until it is replaced: the mark stands
         // before this entry, which will come again if the new vector is not stored in time.
-        self.spaces.remove(&key);
+        self.spaces.remove(now, &key);
         let model = options.model;
         let early = self.early.take(&key, vtag, &model);
-        let wait_ms = if vtag.member == self.config.me {
-            0
+        let is_behind = self.shards.get(&shard).is_some_and(|state| {
+            let ahead = state.target.0.saturating_sub(lseq.0);
+            ahead >= INDEX_FEED_PAGE_MAX as u64
+        });
+        let (ask_ms, wait_ms) = if vtag.member == self.config.me {
+            (0, 0)
         } else if self.is_vector_awaited(shard, lseq) {
-            FRESH_SHIP_WAIT_MS
+            (0, FRESH_SHIP_WAIT_MS)
+        } else if is_behind {
+            (0, SHIP_WAIT_MS)
         } else {
-            SHIP_WAIT_MS
+            (ASK_AFTER_MS, SHIP_WAIT_MS)
         };
-        let due = now.plus(wait_ms);
         let missing = Missing {
             shard,
             lseq,
             vtag,
             tags,
             model,
-            text: meaning,
-            due,
+            texts: meaning,
+            vectors: Vec::new(),
+            due: now.plus(ask_ms),
+            embed_at: now.plus(wait_ms),
+            asks: 0,
             attempts: 0,
             ticket: None,
         };
@@ -194,7 +202,7 @@ impl IndexPartition {
             Some(ship) => {
                 self.counts.received += 1;
                 self.begin(shard, lseq);
-                self.complete(&key, missing, &ship.vector);
+                self.complete(now, &key, missing, ship.vectors);
             }
             None => {
                 self.begin(shard, lseq);
@@ -212,20 +220,14 @@ impl IndexPartition {
     ) {
         match result {
             Ok(vector) => {
-                let Some((key, missing)) = self.backlog.finish(ticket) else {
+                let vector = Arc::unwrap_or_clone(vector);
+                let Some(finished) = self.backlog.finish(now, ticket, vector) else {
                     return;
                 };
                 self.counts.embedded += 1;
-                if missing.vtag.member == self.config.me {
-                    out.push(Effect::Ship(VectorShip {
-                        shard: missing.shard,
-                        key: key.clone(),
-                        vtag: missing.vtag,
-                        model: missing.model.clone(),
-                        vector: (*vector).clone(),
-                    }));
+                if let Finished::Whole(key, missing) = finished {
+                    self.embedded_all(now, &key, missing, out);
                 }
-                self.complete(&key, missing, &vector);
             }
             Err(failure) => match self.backlog.fail(now, ticket, failure) {
                 None => {}
@@ -234,6 +236,7 @@ impl IndexPartition {
                     self.counts.embed_given_up += 1;
                     self.forget_stored(missing.shard, &key, missing.lseq);
                 }
+                Some(Failed::Rest(key, missing)) => self.embedded_all(now, &key, missing, out),
                 Some(Failed::NotNow(missing)) => {
                     self.counts.embed_given_up += 1;
                     if let Some(state) = self.shards.get_mut(&missing.shard) {
@@ -244,7 +247,32 @@ impl IndexPartition {
         }
     }
 
-    pub(super) fn shipped(&mut self, ship: VectorShip) {
+    /// All chunks of a text have their vectors, made here.
+    fn embedded_all(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        mut missing: Missing,
+        out: &mut Vec<Effect>,
+    ) {
+        let Ok(vectors) = Embeddings::new(std::mem::take(&mut missing.vectors)) else {
+            self.counts.embed_given_up += 1;
+            self.forget_stored(missing.shard, key, missing.lseq);
+            return;
+        };
+        if missing.vtag.member == self.config.me {
+            out.push(Effect::Ship(VectorShip {
+                shard: missing.shard,
+                key: key.clone(),
+                vtag: missing.vtag,
+                model: missing.model.clone(),
+                vectors: vectors.clone(),
+            }));
+        }
+        self.complete(now, key, missing, vectors);
+    }
+
+    pub(super) fn shipped(&mut self, now: Millis, ship: VectorShip) {
         if !self.shards.contains_key(&ship.shard) {
             return;
         }
@@ -254,7 +282,7 @@ impl IndexPartition {
                     return;
                 };
                 self.counts.received += 1;
-                self.complete(&ship.key, missing, &ship.vector);
+                self.complete(now, &ship.key, missing, ship.vectors);
             }
             Some(missing) if missing.vtag > ship.vtag => {}
             _ if self
@@ -265,8 +293,9 @@ impl IndexPartition {
         }
     }
 
-    /// A missing vector is there: it can be found, and the entry is dealt with once it is durable.
-    fn complete(&mut self, key: &RecordKey, missing: Missing, vector: &Embedding) {
+    /// Missing vectors are there: they can be found, and the entry is dealt with once they are
+    /// durable.
+    fn complete(&mut self, now: Millis, key: &RecordKey, missing: Missing, vectors: Embeddings) {
         let Missing {
             shard,
             lseq,
@@ -275,15 +304,15 @@ impl IndexPartition {
             model,
             ..
         } = missing;
-        let new = NewVector {
+        let new = NewVectors {
             key,
             shard,
             vtag,
             model: &model,
             tags: tags.clone(),
-            vector,
+            vectors: &vectors,
         };
-        if self.spaces.upsert(new).is_err() {
+        if self.spaces.upsert(now, new).is_err() {
             // Of another dimension than the model's other vectors: comparing them is in vain.
             self.counts.embed_given_up += 1;
             self.forget_stored(shard, key, lseq);
@@ -294,7 +323,7 @@ impl IndexPartition {
             vtag,
             model,
             tags,
-            vector: vector.clone(),
+            vectors,
         };
         let sealed = stored.seal(&place);
         self.writes.put(Keyspace::Vectors, place, sealed);
