@@ -20,6 +20,10 @@ impl BackgroundThread {
     ///
     /// # Errors
     /// If the operating system gives no thread.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is what stands behind the seam"
+    )]
     pub fn start() -> io::Result<BackgroundThread> {
         let (jobs, queue) = bounded(BACKGROUND_JOBS_MAX);
         std::thread::Builder::new()

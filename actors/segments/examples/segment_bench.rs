@@ -5,6 +5,8 @@
 //! takes on one core. With several partitions the vectors are spread over so many sets, all of which
 //! every query asks, as on a node.
 
+#![expect(clippy::disallowed_methods, reason = "it measures real time")]
+
 #[path = "../tests/clustered/mod.rs"]
 mod clustered;
 
