@@ -97,7 +97,7 @@ const KNOWN: [Known; 26] = [
         Code(UnwitnessedVotes),
         "unwitnessed-votes",
         "a replica serves before a peer has witnessed that its disk lost nothing",
-        Hunt::rolled_back(10),
+        Hunt::rolled_back(50),
     ),
     known(
         Code(TombstonesDropped),

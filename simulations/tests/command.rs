@@ -44,7 +44,7 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         (&["run", "--seeds", "5..5"][..], "holds no seed"),
         (&["run", "--seeds", "7..3"], "holds no seed"),
         (&["run", "--seeds", "all"], "is not a range"),
-        (&["run"], "--seeds"),
+        (&["run"], "--seed"),
         (&["run", "--seed", "1", "--nodes", "2"], "1 or 3 to 9 nodes"),
         (
             &["run", "--seed", "1", "--mutant", "no-such-bug"],

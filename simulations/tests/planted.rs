@@ -8,7 +8,7 @@ const CLIENTS: [(&str, u64); 5] = [
     ("lying-sync", 10),
     ("amnesia", 10),
     ("blind-retry", 10),
-    ("tombstone-dropped", 50),
+    ("tombstone-dropped", 200),
     ("read-from-one", 10),
 ];
 

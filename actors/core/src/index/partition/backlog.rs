@@ -126,27 +126,10 @@ impl Backlog {
         Some(missing)
     }
 
-    /// Moves what waits for this very version to a later place in the change log, where it was
-    /// found again. Returns the place it had.
-    pub(super) fn move_to(
-        &mut self,
-        key: &RecordKey,
-        vtag: Ballot,
-        model: &ModelId,
-        lseq: Lseq,
-    ) -> Option<Lseq> {
-        let missing = self.missing.get_mut(key)?;
-        if missing.vtag != vtag || missing.model != *model {
-            return None;
-        }
-        let before = std::mem::replace(&mut missing.lseq, lseq);
-        if missing.ticket.is_none() {
-            let (due, is_asked) = (missing.due, missing.is_asked());
-            let queue = self.queue(is_asked);
-            queue.remove(&(due, before, key.clone()));
-            queue.insert((due, lseq, key.clone()));
-        }
-        Some(before)
+    /// Whether this very version waits already.
+    pub(super) fn awaits(&self, key: &RecordKey, vtag: Ballot, model: &ModelId) -> bool {
+        let missing = self.missing.get(key);
+        missing.is_some_and(|missing| missing.vtag == vtag && missing.model == *model)
     }
 
     /// Moves texts of a shard up to a position forward: somebody waits for them.

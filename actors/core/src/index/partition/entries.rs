@@ -140,11 +140,9 @@ impl IndexPartition {
             changes.push(TextChange::Delete(key.clone()));
         }
         if options.semantic && !meaning.is_empty() {
-            // A version that was accepted again is in the log again.
-            let moved = self.backlog.move_to(&key, vtag, &options.model, lseq);
-            if let Some(before) = moved {
-                self.end(shard, before);
-                self.begin(shard, lseq);
+            // A version that was accepted again is in the log again. It waits at its first place: who
+            // was told that everything up to there is searchable waits for its vector, too.
+            if self.backlog.awaits(&key, vtag, &options.model) {
                 return;
             }
         }
