@@ -41,6 +41,7 @@ mod connection;
 mod cursor;
 mod entry;
 mod error;
+mod failures;
 mod key;
 mod namespace;
 mod scan;
@@ -55,13 +56,17 @@ pub use cache::SemanticCache;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use cursor::{Cursor, CursorError};
+pub use engram_core::index::{EmbedOutlook, ModelId};
 pub use engram_core::types::{
-    Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, NamespaceId, NamespaceOptions,
-    WriteId,
+    Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, Namespace as NamespaceConfig,
+    NamespaceId, NamespaceOptions, WriteId,
 };
-pub use engram_core::wire::{NodeStatus, Request, Written};
+pub use engram_core::wire::{
+    EmbedderStatus, MissingEmbedder, NamespaceStatus, NodeStatus, PartitionStatus, Request, Written,
+};
 pub use entry::{Entry, Head};
 pub use error::{ClientError, ConnectError, SeedFailure, ValueError};
+pub use failures::EmbedFailure;
 pub use key::IntoKey;
 pub use namespace::Namespace;
 pub use scan::{EntryStream, Page, Scan};

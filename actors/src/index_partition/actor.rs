@@ -13,6 +13,7 @@ use engram_core::index::partition::{
     Effect, EmbedFailure, EmbedTicket, Event, IndexPartition, LoadTicket, PartitionConfig,
     QueryTicket, StoreTicket,
 };
+use engram_core::limits::FAILURES_LIMIT_MAX;
 use engram_core::storage::{RangeQuery, WriteBatch};
 use engram_core::types::{Blob, MemberId, Millis, ShardId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -138,7 +139,14 @@ impl Actor for IndexPartitionActor {
                 );
             }
             IndexPartitionMessage::Stats(done) => {
-                done(state.machine.stats(state.arguments.clock.now()));
+                done(state.machine.report(state.arguments.clock.now()));
+            }
+            IndexPartitionMessage::Failures(namespace, done) => {
+                done(
+                    state
+                        .machine
+                        .failed_embeddings(namespace, FAILURES_LIMIT_MAX),
+                );
             }
             IndexPartitionMessage::Happened { life, event } if life == state.life => {
                 if matches!(*event, Event::Committed { .. }) {
@@ -354,10 +362,11 @@ impl Teller {
         result: Result<Arc<engram_core::index::Embedding>, EmbedError>,
     ) {
         let result = result.map_err(|error| match error {
-            EmbedError::Rejected(_) => EmbedFailure::Never,
+            EmbedError::Rejected(reason) => EmbedFailure::Never(reason),
             EmbedError::NoModel(_) => EmbedFailure::NotHere,
-            EmbedError::Overloaded | EmbedError::Failed(_) | EmbedError::Closed => {
-                EmbedFailure::Again
+            EmbedError::Overloaded | EmbedError::Closed => EmbedFailure::Busy,
+            EmbedError::Failed(reason) | EmbedError::Unavailable(reason) => {
+                EmbedFailure::Again(reason)
             }
         });
         self.happened(Event::Embedded { ticket, result });

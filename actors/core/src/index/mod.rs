@@ -3,6 +3,7 @@
 
 mod dot;
 mod embedding;
+mod failed_embedding;
 mod feed;
 mod flat_segment;
 mod hash_embedder;
@@ -24,6 +25,7 @@ mod top_k;
 mod vector_record;
 
 pub use embedding::{Embedding, EmbeddingError};
+pub use failed_embedding::{EmbedOutlook, FailedEmbedding};
 pub use feed::{FeedEntry, FeedPage, FeedRequest};
 pub use flat_segment::FlatSegment;
 pub use hash_embedder::HashEmbedder;

@@ -5,14 +5,19 @@ mod frame;
 mod gossip;
 pub mod register;
 mod search;
+mod status;
 mod watch;
 
 pub use client::{
-    ClientReply, ClientRequest, ClientResponse, Entry, Get, GetConfig, GetStatus, NodeStatus,
-    OpenNamespace, PartitionStatus, PeerStatus, Put, Request, RequestError, Scan, ScanPage,
-    ScanShard, ShardStatus, Written,
+    ClientReply, ClientRequest, ClientResponse, Entry, Get, GetConfig, GetStatus,
+    ListEmbedFailures, OpenNamespace, Put, Request, RequestError, Scan, ScanPage, ScanShard,
+    Written,
 };
 pub use frame::{Frame, FrameError, RequestEnvelope, ReturnAddress};
 pub use gossip::{GossipMessage, ShardSummary};
 pub use search::{Search, SearchHit, SearchMode, SearchReply};
+pub use status::{
+    EmbedderStatus, MissingEmbedder, NamespaceStatus, NodeStatus, PartitionStatus, PeerStatus,
+    ShardStatus,
+};
 pub use watch::{Similar, Watch, WatchChange, WatchPage, Watched};

@@ -217,7 +217,7 @@ impl Member {
         self.handle().stats(Box::new(move |stats| {
             sender.send(stats).expect("the test waits")
         }));
-        answer.await.expect("an actor runs")
+        answer.await.expect("an actor runs").stats
     }
 
     async fn ask(&self, kind: QueryKind) -> Result<PartitionHits, PartitionError> {

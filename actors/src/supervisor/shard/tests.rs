@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::directory::ShardReport;
+use crate::embedder::EmbedderCatalog;
 use crate::env::{AppendDone, Clock, Entropy, ReadDone, ReadOutcome, ReadQuery, Store, Transport};
 use crate::index_partition::{
     IndexPartitionActor, MemoryTextIndex, NodeIndex, NodeIndexArguments, TextIndex,
@@ -150,7 +151,7 @@ impl Node {
         let text: Arc<dyn TextIndex> = Arc::new(MemoryTextIndex::default());
         let arguments = NodeIndexArguments {
             texts: vec![text],
-            models: BTreeMap::new(),
+            embedders: EmbedderCatalog::default(),
         };
         let index = Arc::new(NodeIndex::new(arguments, directory.clone(), env.clone()));
         directory.set_index(index.clone());

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::super::{
-    Embedding, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
+    EmbedOutlook, Embedding, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
     NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
 };
-use super::backlog::{Failed, Missing};
+use super::backlog::Missing;
 use super::space::NewVector;
 use super::{
     Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
     NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
-use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
+use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
 use crate::storage::Keyspace;
 use crate::types::{Lseq, Millis, NamespaceId, RecordKey, ShardId};
 
@@ -67,7 +67,7 @@ impl IndexPartition {
                 // The shard promised more than it gave: ask again, but do not insist.
                 state.paused_until.get_or_insert(now.plus(FEED_PAUSE_MS));
             }
-            state.fed = fed;
+            state.set_fed(fed);
             state.more = more;
         }
     }
@@ -146,6 +146,11 @@ impl IndexPartition {
                 return;
             }
         }
+        // Of this version it may be known that it failed; of others it does not matter any more.
+        let attempts = self.failures.attempts(&key, vtag, &options.model);
+        if attempts.is_none() || meaning.is_empty() {
+            self.failures.remove(&key);
+        }
         // Nobody needs the vector of an older version any more.
         if let Some(older) = self.backlog.remove(&key) {
             self.end(older.shard, older.lseq);
@@ -183,7 +188,9 @@ impl IndexPartition {
             model,
             text: meaning,
             due,
-            attempts: 0,
+            // What failed often and comes again has one attempt.
+            attempts: attempts.map_or(0, |attempts| attempts.min(EMBED_ATTEMPTS_MAX - 1)),
+            reason: None,
             ticket: None,
         };
         match early {
@@ -192,6 +199,7 @@ impl IndexPartition {
                 self.begin(shard, lseq);
                 self.complete(&key, missing, &ship.vector);
             }
+            None if self.backlog.is_closed(&missing.model) => self.park(now, &key, &missing),
             None => {
                 self.begin(shard, lseq);
                 self.backlog.insert(key, missing);
@@ -208,9 +216,12 @@ impl IndexPartition {
     ) {
         match result {
             Ok(vector) => {
-                let Some((key, missing)) = self.backlog.finish(ticket) else {
+                let Some((key, missing, was_down)) = self.backlog.finish(ticket) else {
                     return;
                 };
+                if was_down {
+                    self.model_recovered(now);
+                }
                 self.counts.embedded += 1;
                 if missing.vtag.member == self.config.me {
                     out.push(Effect::Ship(VectorShip {
@@ -223,20 +234,7 @@ impl IndexPartition {
                 }
                 self.complete(&key, missing, &vector);
             }
-            Err(failure) => match self.backlog.fail(now, ticket, failure) {
-                None => {}
-                Some(Failed::Again) => self.counts.embed_retries += 1,
-                Some(Failed::Never(key, missing)) => {
-                    self.counts.embed_given_up += 1;
-                    self.forget_stored(missing.shard, &key, missing.lseq);
-                }
-                Some(Failed::NotNow(missing)) => {
-                    self.counts.embed_given_up += 1;
-                    if let Some(state) = self.shards.get_mut(&missing.shard) {
-                        state.give_up(missing.lseq);
-                    }
-                }
-            },
+            Err(failure) => self.embed_failed(now, ticket, failure),
         }
     }
 
@@ -263,33 +261,33 @@ impl IndexPartition {
 
     /// A missing vector is there: it can be found, and the entry is dealt with once it is durable.
     fn complete(&mut self, key: &RecordKey, missing: Missing, vector: &Embedding) {
-        let Missing {
-            shard,
-            lseq,
-            vtag,
-            tags,
-            model,
-            ..
-        } = missing;
+        let (shard, lseq) = (missing.shard, missing.lseq);
         let new = NewVector {
             key,
             shard,
-            vtag,
-            model: &model,
-            tags: tags.clone(),
+            vtag: missing.vtag,
+            model: &missing.model,
+            tags: missing.tags.clone(),
             vector,
         };
         if self.spaces.upsert(new).is_err() {
             // Of another dimension than the model's other vectors: comparing them is in vain.
             self.counts.embed_given_up += 1;
+            let reason = format!("its vector has {} dimensions, unlike others", vector.dim());
+            let failed = Missing {
+                reason: Some(reason.into()),
+                ..missing
+            };
+            self.list_failure(key, &failed, EmbedOutlook::Never);
             self.forget_stored(shard, key, lseq);
             return;
         }
+        self.failures.remove(key);
         let place = vector_key(shard, key);
         let stored = StoredVector {
-            vtag,
-            model,
-            tags,
+            vtag: missing.vtag,
+            model: missing.model,
+            tags: missing.tags,
             vector: vector.clone(),
         };
         let sealed = stored.seal(&place);
@@ -298,7 +296,7 @@ impl IndexPartition {
     }
 
     /// Removes what is stored of an older version. The entry is dealt with once that is durable.
-    fn forget_stored(&mut self, shard: ShardId, key: &RecordKey, lseq: Lseq) {
+    pub(super) fn forget_stored(&mut self, shard: ShardId, key: &RecordKey, lseq: Lseq) {
         self.writes
             .remove(Keyspace::Vectors, vector_key(shard, key));
         self.writing.push((shard, lseq));

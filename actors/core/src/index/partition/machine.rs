@@ -6,9 +6,10 @@ use super::super::{FeedRequest, IndexOptionsLookup, TextMarks, seal_vector_mark,
 use super::backlog::Backlog;
 use super::commits::TextCommits;
 use super::early_ships::EarlyShips;
+use super::failures::Failures;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
-use super::space::Spaces;
+use super::space::{SpaceSize, Spaces};
 use super::{
     Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, StoreTicket, VECTOR_MARK_STORE_MS,
 };
@@ -32,6 +33,8 @@ pub struct PartitionStats {
     pub documents: u64,
     /// Entries that can be found by meaning.
     pub vectors: usize,
+    /// Segments of vectors.
+    pub segments: usize,
     /// Memory of the vectors, about.
     pub vector_bytes: usize,
     /// Texts whose vector is missing.
@@ -44,7 +47,9 @@ pub struct PartitionStats {
     pub received: u64,
     /// Attempts that failed and are tried again.
     pub embed_retries: u64,
-    /// Texts that the model refused, or failed too often.
+    /// Entries that are not found by meaning, because their text could not be embedded.
+    pub embed_failures: usize,
+    /// How often a text was given up, for ever or for a while.
     pub embed_given_up: u64,
     /// Vectors that could not be stored; they are made again after a restart.
     pub unstored_vectors: u64,
@@ -65,6 +70,7 @@ pub struct IndexPartition {
     pub(super) shards: BTreeMap<ShardId, ShardState>,
     pub(super) spaces: Spaces,
     pub(super) backlog: Backlog,
+    pub(super) failures: Failures,
     pub(super) early: EarlyShips,
     pub(super) commits: TextCommits,
     pub(super) queries: OpenQueries,
@@ -94,6 +100,7 @@ impl IndexPartition {
             shards: BTreeMap::new(),
             spaces: Spaces::default(),
             backlog: Backlog::default(),
+            failures: Failures::default(),
             early: EarlyShips::default(),
             commits: TextCommits::default(),
             queries: OpenQueries::default(),
@@ -156,6 +163,7 @@ impl IndexPartition {
             Event::Timer => self.timer = None,
         }
         self.retry_loads(now, out);
+        self.unpark(now);
         self.pull(now, out);
         self.start_embeddings(now, out);
         self.commit(now, out);
@@ -168,11 +176,16 @@ impl IndexPartition {
 
     /// What it holds and did.
     pub fn stats(&self, now: Millis) -> PartitionStats {
-        let (vectors, vector_bytes) = self.spaces.size();
+        let mut vectors = SpaceSize::default();
+        for size in self.spaces.sizes().values() {
+            vectors.add(*size);
+        }
         let mut stats = PartitionStats {
             shards: self.shards.len(),
-            vectors,
-            vector_bytes,
+            vectors: vectors.vectors,
+            segments: vectors.segments,
+            vector_bytes: vectors.bytes,
+            embed_failures: self.failures.count(),
             pending_embeddings: self.backlog.len(),
             embeddings_in_flight: self.backlog.in_flight(),
             ..self.counts
@@ -269,7 +282,7 @@ impl IndexPartition {
         }
         let mut marks = committed.clone();
         let feeding = self.shards.iter().filter(|(_, state)| state.feeding);
-        marks.extend(feeding.map(|(shard, state)| (*shard, state.fed)));
+        marks.extend(feeding.map(|(shard, state)| (*shard, state.reached())));
         self.commits.start(marks.clone());
         out.push(Effect::CommitText(
             TextMarks {
@@ -352,6 +365,7 @@ impl IndexPartition {
             timeout
                 .into_iter()
                 .chain(state.paused_until)
+                .chain(state.parked_until())
                 .chain(state.load_again_at)
         });
         let marks = self

@@ -29,8 +29,9 @@
 //! The member that made a version (its ballot names it) embeds it and ships the vector to the
 //! shard's other replicas. They wait [`SHIP_WAIT_MS`] and then compute it themselves, so a lost
 //! ship, or the death of its sender, costs work but no vector. A ship may come before the entry
-//! is learned here; it is kept for a while. Failures are tried again with growing pauses, a bounded
-//! number of times; a text that the model refuses is given up at once.
+//! is learned here; it is kept for a while. Failures are tried again with growing pauses. What failed
+//! too often, and what comes while its model is down, is left in the change log: the feed goes back
+//! there later, or as soon as the model works again. A text that the model refuses is given up at once.
 //!
 //! # Bounds
 //!
@@ -54,9 +55,12 @@ mod commits;
 mod early_ships;
 mod entries;
 mod event;
+mod failing;
+mod failures;
 mod loading;
 mod machine;
 mod queries;
+mod report;
 mod shard;
 mod space;
 
@@ -64,6 +68,7 @@ pub use event::{
     Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket, StoreTicket,
 };
 pub use machine::{IndexPartition, PartitionConfig, PartitionStats};
+pub use report::PartitionReport;
 
 /// How long a replica waits for the vector that another one should ship.
 pub const SHIP_WAIT_MS: u64 = 2_000;
@@ -83,5 +88,11 @@ pub const VECTOR_MARK_STORE_MS: u64 = 1_000;
 pub const EMBED_RETRY_MS: u64 = 250;
 /// Longest such pause.
 pub const EMBED_RETRY_MS_MAX: u64 = 30_000;
+/// Pause before a text is given again to an embedder that had too much to do.
+pub const EMBED_BUSY_MS: u64 = 500;
+/// Pause before entries that failed too often are tried again; it doubles each time.
+pub const PARK_MS: u64 = 60_000;
+/// Longest such pause, unless the model is seen to work again.
+pub const PARK_MS_MAX: u64 = 900_000;
 /// Pause before a shard whose log names an unknown namespace is asked again.
 pub const NAMESPACE_WAIT_MS: u64 = 500;

@@ -121,14 +121,36 @@ impl Spaces {
         Ok(with_version.collect())
     }
 
-    /// How many vectors there are, and about how many bytes they take.
-    pub(super) fn size(&self) -> (usize, usize) {
-        let spaces = self.spaces.values().flat_map(BTreeMap::values);
-        spaces.fold((0, 0), |(count, bytes), space| {
-            (
-                count + space.segment.len(),
-                bytes + space.segment.memory_bytes(),
-            )
-        })
+    /// What there is of each namespace.
+    pub(super) fn sizes(&self) -> BTreeMap<NamespaceId, SpaceSize> {
+        let sizes = self.spaces.iter().map(|(namespace, models)| {
+            let mut size = SpaceSize::default();
+            for space in models.values() {
+                size.add(SpaceSize {
+                    vectors: space.segment.len(),
+                    segments: 1,
+                    bytes: space.segment.memory_bytes(),
+                });
+            }
+            (*namespace, size)
+        });
+        sizes.collect()
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct SpaceSize {
+    pub(super) vectors: usize,
+    pub(super) segments: usize,
+    /// About.
+    pub(super) bytes: usize,
+}
+
+impl SpaceSize {
+    pub(super) fn add(&mut self, other: SpaceSize) {
+        self.vectors += other.vectors;
+        self.segments += other.segments;
+        self.bytes += other.bytes;
     }
 }

@@ -39,7 +39,7 @@ const WIDEN: u32 = 4;
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// The meaning of the query, or why there is none.
-    Embedded(Result<Arc<Embedding>, String>),
+    Embedded(Result<Arc<Embedding>, RequestError>),
     /// A member has searched some of the shards it was asked for.
     Hits {
         /// Who.
@@ -159,10 +159,7 @@ impl SearchMachine {
                 self.begin(now, kind, out);
             }
             Event::Embedded(Ok(_)) => {}
-            Event::Embedded(Err(reason)) => {
-                let reason = format!("the query could not be embedded: {reason}");
-                self.finish(Err(RequestError::NotApplied(reason)), out);
-            }
+            Event::Embedded(Err(error)) => self.finish(Err(error), out),
             Event::Hits {
                 member,
                 shards,

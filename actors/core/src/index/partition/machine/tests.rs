@@ -1,5 +1,6 @@
 //! The machine in a small world: shards with change logs, a disk, a full-text index, an embedder.
 
+mod failing;
 mod purges;
 mod queries;
 mod random;
