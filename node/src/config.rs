@@ -457,7 +457,7 @@ mod tests {
             ),
             (
                 format!("[embedders.it]\n{fast}model = \"m\"\npooling = \"x\"\n"),
-                "pooling",
+                "mean",
             ),
             (
                 format!("[embedders.builtin]\n{fast}model = \"m\"\n"),

@@ -12,10 +12,11 @@ use engram_node::embedder::fastembed::{
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
 type Outcome = Result<(), Failed>;
+type Test = (&'static str, fn(&Path) -> Outcome);
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let tests: [(&str, fn(&Path) -> Outcome); 6] = [
+    let tests: [Test; 6] = [
         ("vectors_have_the_length_that_was_promised", right_length),
         ("a_batch_gives_the_vectors_of_its_texts", batches),
         (
