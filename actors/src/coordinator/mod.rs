@@ -100,7 +100,7 @@ struct Operation {
 
 enum Work {
     Scan(ScanMerge),
-    Namespace(NamespaceWork),
+    Namespace(Box<NamespaceWork>),
     Search(Box<SearchWork>),
 }
 

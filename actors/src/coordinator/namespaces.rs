@@ -71,7 +71,7 @@ impl CoordinatorState {
                     attempts: 0,
                     writing: None,
                 };
-                let id = self.operation(to, deadline, Work::Namespace(work));
+                let id = self.operation(to, deadline, Work::Namespace(Box::new(work)));
                 self.read_config(id);
             }
         }
