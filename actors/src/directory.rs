@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use engram_core::placement::shard_of;
 use engram_core::protocol::membership::Identity;
 use engram_core::types::{ClusterConfig, Lsn, Member, MemberId, Millis, RecordKey, ShardId};
-use engram_core::wire::{PartitionStatus, ShardStatus};
+use engram_core::wire::{IndexLag, PartitionStatus, ShardStatus};
 use ractor::ActorRef;
 
 use crate::coordinator::CoordinatorMessage;
@@ -49,6 +49,7 @@ pub struct Directory {
     index: OnceLock<Arc<NodeIndex>>,
     shard_status: Mutex<BTreeMap<ShardId, ShardReport>>,
     partition_status: Mutex<BTreeMap<u16, PartitionStatus>>,
+    index_lags: RwLock<BTreeMap<ShardId, BTreeMap<MemberId, IndexLag>>>,
     waiting_for: RwLock<Option<String>>,
     identity: RwLock<Option<Identity>>,
     phi: Mutex<BTreeMap<MemberId, f64>>,
@@ -65,6 +66,8 @@ pub struct ShardReport {
     pub seen: Vec<(MemberId, engram_core::types::Lseq)>,
     /// The highest ballot number it has seen.
     pub highest_n: u64,
+    /// Whether it holds all that was acknowledged while it was out of reach.
+    pub caught_up: bool,
     /// Tombstones purged in this life.
     pub purged: u64,
     /// Entries of full namespaces deleted in this life.
@@ -123,6 +126,7 @@ impl Directory {
             index: OnceLock::new(),
             shard_status: Mutex::default(),
             partition_status: Mutex::default(),
+            index_lags: RwLock::default(),
             waiting_for: RwLock::new(Some("starting".into())),
             identity: RwLock::default(),
             phi: Mutex::default(),
@@ -280,6 +284,39 @@ impl Directory {
     /// Sets an index partition's report.
     pub fn report_partition(&self, status: PartitionStatus) {
         lock!(self.partition_status).insert(status.partition, status);
+    }
+
+    /// How far each replica said its index of a shard is behind; those that said nothing are
+    /// missing.
+    pub fn index_lags(&self, shard: ShardId) -> BTreeMap<MemberId, IndexLag> {
+        read!(self.index_lags)
+            .get(&shard)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    /// Notes how far this node's index of a shard is behind its replica. If that replica may miss
+    /// what was acknowledged, so may the index.
+    pub fn report_own_index(&self, shard: ShardId, lag: IndexLag) {
+        let reports = lock!(self.shard_status);
+        let caught_up = reports.get(&shard).is_some_and(|report| report.caught_up);
+        drop(reports);
+        let lag = if caught_up { lag } else { IndexLag::default() };
+        self.report_index(self.me.id, shard, lag);
+    }
+
+    /// Notes how far a member's index of a shard is behind.
+    pub fn report_index(&self, member: MemberId, shard: ShardId, lag: IndexLag) {
+        let mut lags = write!(self.index_lags);
+        lags.entry(shard).or_default().insert(member, lag);
+    }
+
+    /// Forgets what a member that is gone said.
+    pub fn forget_index(&self, member: MemberId) {
+        let mut lags = write!(self.index_lags);
+        for members in lags.values_mut() {
+            members.remove(&member);
+        }
     }
 
     /// Why this node does not serve yet; none if it does.

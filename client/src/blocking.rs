@@ -14,6 +14,10 @@
 //!         let (key, entry) = item?;
 //!         println!("{} = {}", key.to_text(), entry.text()?);
 //!     }
+//!     let found = users.search("mathematician").with(|search| search.hybrid().top_k(3)).send()?;
+//!     for hit in found.hits {
+//!         println!("{:.3} {}", hit.score, hit.key.to_text());
+//!     }
 //!     client.close();
 //!     Ok(())
 //! }
@@ -34,7 +38,7 @@ use tokio::sync::oneshot;
 use crate::connection::lock;
 use crate::{
     ClientConfig, ClientError, ClusterStats, ConnectError, Delete, Entry, EntryStream, Head,
-    Health, IntoKey, Put, Scan,
+    Health, IntoKey, Put, Scan, Search,
 };
 
 /// A thread with a runtime, which lives as long as anybody has use for it.
@@ -325,6 +329,11 @@ impl Namespace {
     /// As [`crate::Namespace::scan`]; ends with [`Call::send`] or [`Call::entries`].
     pub fn scan(&self, prefix: impl Into<Blob>) -> Call<Scan> {
         self.call(self.namespace.scan(prefix))
+    }
+
+    /// As [`crate::Namespace::search`]; ends with [`Call::send`].
+    pub fn search(&self, query: impl Into<String>) -> Call<Search> {
+        self.call(self.namespace.search(query))
     }
 
     /// As [`crate::Namespace::touch`].

@@ -66,12 +66,28 @@ impl Client {
         self.ask_as(request, false).await
     }
 
+    /// As [`Client::ask`], but one node may take all the time there is.
+    pub(crate) async fn ask_once<R: Request>(&self, request: R) -> Result<R::Reply, ClientError> {
+        let timeout = self.inner.request_timeout;
+        self.call(request, false, Patience::new(timeout, timeout))
+            .await
+    }
+
     async fn ask_as<R: Request>(&self, request: R, is_own: bool) -> Result<R::Reply, ClientError> {
+        self.call(request, is_own, self.patience()).await
+    }
+
+    async fn call<R: Request>(
+        &self,
+        request: R,
+        is_own: bool,
+        patience: Patience,
+    ) -> Result<R::Reply, ClientError> {
         self.check_open()?;
         let request = request.into_wire();
         let write_id = write_id_of(&request);
         let connection = &self.inner.connection;
-        let reply = connection.call(request, is_own, self.patience()).await?;
+        let reply = connection.call(request, is_own, patience).await?;
         R::from_wire(reply).ok_or_else(|| wrong_kind(write_id))
     }
 

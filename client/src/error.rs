@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use engram_core::index::ExpressionError;
 use engram_core::types::{KeyError, WriteId};
 use engram_core::wire::RequestError;
 use engram_remote::{DialError, EndpointError};
@@ -55,6 +56,9 @@ pub enum ClientError {
     /// It makes no sense. It had no effect.
     #[error("invalid: {0}")]
     Invalid(String),
+    /// A search is no expression. Nothing was asked.
+    #[error(transparent)]
+    Expression(#[from] ExpressionError),
     /// A value is not what this call makes of it. Nothing was changed.
     #[error(transparent)]
     Value(#[from] ValueError),

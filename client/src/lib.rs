@@ -56,13 +56,14 @@ pub use cache::SemanticCache;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use cursor::{Cursor, CursorError};
-pub use engram_core::index::{EmbedOutlook, ModelId};
+pub use engram_core::index::{EmbedOutlook, ExpressionError, ModelId, Snippet, TextExpression};
 pub use engram_core::types::{
     Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, Namespace as NamespaceConfig,
-    NamespaceId, NamespaceOptions, WriteId,
+    NamespaceId, NamespaceOptions, TextLanguage, WriteId,
 };
 pub use engram_core::wire::{
-    EmbedderStatus, MissingEmbedder, NamespaceStatus, NodeStatus, PartitionStatus, Request, Written,
+    EmbedderStatus, Explanation, MissingEmbedder, NamespaceStatus, NodeStatus, PartitionStatus,
+    Request, Standing, Written,
 };
 pub use entry::{Entry, Head};
 pub use error::{ClientError, ConnectError, SeedFailure, ValueError};

@@ -180,6 +180,16 @@ pub const EMBED_THREADS_MAX: usize = 64;
 pub const EMBED_CACHE_ENTRIES: usize = 4096;
 /// Most different words of a query that are searched for; the rest is ignored.
 pub const SEARCH_WORDS_MAX: usize = 64;
+/// Deepest nesting of brackets in a text expression.
+pub const EXPRESSION_DEPTH_MAX: usize = 16;
+/// Most words of a text that entries similar to it are looked for by.
+pub const SIMILAR_WORDS_MAX: usize = 25;
+/// Most questions of fresh searches that wait in one shard.
+pub const FRESH_WAITS_MAX: usize = 256;
+/// Longest snippet of a hit, in bytes.
+pub const SNIPPET_BYTES_MAX: usize = 240;
+/// Most words that are marked in a snippet.
+pub const SNIPPET_MARKS_MAX: usize = 16;
 /// Most searches that wait in one index partition; beyond it callers get `Overloaded`.
 pub const INDEX_QUERIES_MAX: usize = 256;
 /// Most changes of one index partition that its full-text index has not committed.

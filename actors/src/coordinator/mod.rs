@@ -12,7 +12,7 @@ use std::time::Duration;
 use engram_core::index::{Embedding, PartitionError, PartitionHits};
 use engram_core::limits::COORDINATOR_OPERATIONS_MAX;
 use engram_core::protocol::scan::{ScanMerge, Wanted};
-use engram_core::protocol::search::Event as SearchEvent;
+use engram_core::protocol::search::{Event as SearchEvent, Side};
 use engram_core::types::{Key, LogicalClock, MemberId, Millis, RequestId, ShardId};
 use engram_core::wire::{
     ClientReply, ClientRequest, ClientResponse, RequestEnvelope, RequestError, ReturnAddress, Scan,
@@ -85,7 +85,7 @@ pub struct CoordinatorState {
     /// Which operation a replica's answer belongs to, and for which shard.
     asked: BTreeMap<RequestId, (u64, ShardId)>,
     /// Which search a partition's answer belongs to, and who was asked.
-    asked_partitions: BTreeMap<RequestId, (u64, MemberId)>,
+    asked_partitions: BTreeMap<RequestId, (u64, Side, MemberId)>,
     /// Which hit of which search a replica's answer verifies.
     verifying: BTreeMap<RequestId, (u64, Key)>,
     myself: ActorRef<CoordinatorMessage>,
@@ -289,10 +289,10 @@ impl CoordinatorState {
 
     fn finish(&mut self, id: u64, result: Result<ClientReply, RequestError>) {
         if let Some(operation) = self.operations.remove(&id) {
-            self.asked.retain(|_, (operation, _)| *operation != id);
+            self.asked.retain(|_, (operation, ..)| *operation != id);
             self.asked_partitions
-                .retain(|_, (operation, _)| *operation != id);
-            self.verifying.retain(|_, (operation, _)| *operation != id);
+                .retain(|_, (operation, ..)| *operation != id);
+            self.verifying.retain(|_, (operation, ..)| *operation != id);
             respond(&self.directory, &self.env, operation.to, result);
         }
     }

@@ -1,13 +1,13 @@
 //! Searches: the shell of [`SearchMachine`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engram_core::index::{
-    ModelId, NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery,
+    ModelId, NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery, TextExpression,
 };
 use engram_core::limits::{FAILURES_LIMIT_MAX, QUERY_BYTES_MAX, TAGS_MAX, TOP_K_MAX};
-use engram_core::protocol::search::{Effect, Event, SearchMachine};
-use engram_core::types::{Key, MemberId, Millis, RecordKey, RequestId, ShardId};
+use engram_core::protocol::search::{Effect, Event, Route, SearchMachine, Setup, Side, order};
+use engram_core::types::{ClusterConfig, Key, MemberId, Millis, RecordKey, RequestId, ShardId};
 use engram_core::wire::{
     ClientReply, ClientRequest, Entry, Frame, Get, ListEmbedFailures, RequestError, ReturnAddress,
     Search, SearchMode,
@@ -20,6 +20,8 @@ use crate::ingress::respond;
 
 /// When to ask again after too many queries waited for the embedder, in milliseconds.
 const OVERLOADED_RETRY_MS: u64 = 100;
+/// Most that one list of a hybrid search counts.
+const WEIGHT_MAX: f32 = 1000.0;
 
 /// A search under way.
 pub(super) struct SearchWork {
@@ -28,19 +30,22 @@ pub(super) struct SearchWork {
     /// Hits being verified, and what was found; `None` inside until the answer has come.
     verifying: BTreeMap<Key, Option<Option<Entry>>>,
     order: Vec<Key>,
-    wakes_at: Option<Millis>,
+    /// When the machine wants to be woken.
+    timers: BTreeSet<Millis>,
 }
 
 impl SearchWork {
-    /// Whether the machine's timer is due.
-    pub(super) fn is_due(&self, now: Millis) -> bool {
-        self.wakes_at.is_some_and(|at| at <= now)
+    /// Takes the timers that are due; tells whether there were any.
+    fn take_due(&mut self, now: Millis) -> bool {
+        let before = self.timers.len();
+        self.timers.retain(|at| *at > now);
+        self.timers.len() < before
     }
 }
 
 impl CoordinatorState {
     pub(super) fn begin_search(&mut self, to: ReturnAddress, deadline: Millis, search: Search) {
-        match self.prepare_search(&search) {
+        match self.prepare_search(&search, deadline) {
             Err(error) => respond(&self.directory, &self.env, to, Err(error)),
             Ok((machine, effects)) => {
                 let work = SearchWork {
@@ -48,7 +53,7 @@ impl CoordinatorState {
                     search,
                     verifying: BTreeMap::new(),
                     order: Vec::new(),
-                    wakes_at: None,
+                    timers: BTreeSet::new(),
                 };
                 let id = self.operation(to, deadline, Work::Search(Box::new(work)));
                 self.run_search(id, effects);
@@ -59,6 +64,7 @@ impl CoordinatorState {
     fn prepare_search(
         &self,
         search: &Search,
+        deadline: Millis,
     ) -> Result<(SearchMachine, Vec<Effect>), RequestError> {
         check_search(search)?;
         let config = self.directory.config().ok_or_else(|| self.not_serving())?;
@@ -77,9 +83,20 @@ impl CoordinatorState {
                 return Err(RequestError::Invalid("there is no such namespace".into()));
             }
         };
-        let semantic = search.mode == SearchMode::Semantic;
-        if semantic && !options.semantic || !semantic && !options.text {
-            let how = if semantic { "meaning" } else { "words" };
+        let (semantic, text) = match search.mode {
+            SearchMode::Semantic => (true, false),
+            SearchMode::Hybrid => (true, true),
+            SearchMode::AllWords
+            | SearchMode::AnyWords
+            | SearchMode::Expression
+            | SearchMode::Similar => (false, true),
+        };
+        if semantic && !options.semantic || text && !options.text {
+            let how = if semantic && !options.semantic {
+                "meaning"
+            } else {
+                "words"
+            };
             return Err(RequestError::Invalid(format!(
                 "the namespace is not indexed by {how}"
             )));
@@ -91,25 +108,34 @@ impl CoordinatorState {
                 reason: error.to_string(),
             })?;
         }
-        let live = self.directory.live();
-        let me = self.directory.me.id;
-        let routes = (0..config.shard_count())
-            .map(|shard| {
-                let shard = ShardId(shard);
-                let members = config.shard(shard).map_or(&[][..], |found| &found.members);
-                let mut routes: Vec<MemberId> = members
-                    .iter()
-                    .copied()
-                    .filter(|member| live.contains(member))
-                    .collect();
-                routes.sort_by_key(|member| *member != me);
-                (shard, routes)
-            })
-            .collect();
         let mut effects = Vec::new();
-        let now = self.env.clock.now();
-        let machine = SearchMachine::new(now, search.clone(), routes, options.model, &mut effects);
+        let setup = Setup {
+            search: search.clone(),
+            deadline,
+            routes: self.search_routes(&config),
+            model: options.model,
+            language: options.language,
+        };
+        let machine = SearchMachine::new(self.env.clock.now(), setup, &mut effects);
         Ok((machine, effects))
+    }
+
+    /// Who has a replica of each shard, is reachable, and how far its index is behind.
+    fn search_routes(&self, config: &ClusterConfig) -> BTreeMap<ShardId, Vec<Route>> {
+        let live = self.directory.live();
+        let seed = self.env.entropy.next_u64();
+        let routes = (0..config.shard_count()).map(ShardId).map(|shard| {
+            let members = config.shard(shard).map_or(&[][..], |found| &found.members);
+            let lags = self.directory.index_lags(shard);
+            let routes = members.iter().filter(|member| live.contains(member));
+            let routes = routes.map(|member| Route {
+                member: *member,
+                index: lags.get(member).copied(),
+                order: order(seed, *member),
+            });
+            (shard, routes.collect())
+        });
+        routes.collect()
     }
 
     pub(super) fn search_event(&mut self, id: u64, event: Event) {
@@ -131,11 +157,15 @@ impl CoordinatorState {
         for effect in effects {
             match effect {
                 Effect::Embed { text, model } => self.embed_query(id, &text, model),
-                Effect::Ask { member, query } => self.ask_partitions(id, member, query),
+                Effect::Ask {
+                    side,
+                    member,
+                    query,
+                } => self.ask_partitions(id, side, member, query),
                 Effect::Verify(keys) => self.verify(id, keys),
                 Effect::SetTimer(at) => {
                     if let Some(work) = self.search(id) {
-                        work.wakes_at = Some(work.wakes_at.map_or(at, |armed| armed.min(at)));
+                        work.timers.insert(at);
                     }
                 }
                 Effect::Done(result) => self.finish(id, result.map(ClientReply::Found)),
@@ -183,10 +213,10 @@ impl CoordinatorState {
         }
     }
 
-    fn ask_partitions(&mut self, id: u64, member: MemberId, query: PartitionQuery) {
+    fn ask_partitions(&mut self, id: u64, side: Side, member: MemberId, query: PartitionQuery) {
         let request = RequestId(self.next_request);
         self.next_request += 1;
-        self.asked_partitions.insert(request, (id, member));
+        self.asked_partitions.insert(request, (id, side, member));
         if member == self.directory.me.id {
             let Some(index) = self.directory.index() else {
                 return;
@@ -218,11 +248,12 @@ impl CoordinatorState {
         result: Result<PartitionHits, PartitionError>,
     ) {
         match self.asked_partitions.get(&request) {
-            Some((id, asked)) if *asked == from => {
-                let id = *id;
+            Some((id, side, asked)) if *asked == from => {
+                let (id, side) = (*id, *side);
                 self.search_event(
                     id,
                     Event::Hits {
+                        side,
                         member: from,
                         shards,
                         result,
@@ -237,7 +268,7 @@ impl CoordinatorState {
         let Some(work) = self.search(id) else { return };
         work.order = keys.iter().map(|key| key.key.clone()).collect();
         work.verifying = work.order.iter().map(|key| (key.clone(), None)).collect();
-        let with_value = work.search.with_values;
+        let with_value = work.search.with_values || work.search.snippets;
         for key in keys {
             let Some(shard) = self.directory.shard_of(&key) else {
                 continue;
@@ -289,10 +320,7 @@ impl CoordinatorState {
             .operations
             .iter_mut()
             .filter_map(|(id, operation)| match &mut operation.work {
-                Work::Search(work) if work.is_due(now) => {
-                    work.wakes_at = None;
-                    Some(*id)
-                }
+                Work::Search(work) => work.take_due(now).then_some(*id),
                 _ => None,
             })
             .collect();
@@ -366,6 +394,19 @@ fn check_search(search: &Search) -> Result<(), RequestError> {
         return Err(RequestError::Invalid(
             "a threshold is a finite number".into(),
         ));
+    }
+    let weights = [search.weights.meaning, search.weights.words];
+    let sensible = weights
+        .iter()
+        .all(|weight| (0.0..=WEIGHT_MAX).contains(weight));
+    if !sensible || weights.iter().sum::<f32>() == 0.0 {
+        return Err(RequestError::Invalid(format!(
+            "weights are 0 to {WEIGHT_MAX}, and not both 0"
+        )));
+    }
+    if search.mode == SearchMode::Expression {
+        let parsed = TextExpression::parse(&search.query);
+        parsed.map_err(|error| RequestError::Invalid(error.to_string()))?;
     }
     Ok(())
 }

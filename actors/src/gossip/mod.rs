@@ -151,6 +151,7 @@ impl GossipState {
             }
             Effect::PeerDown(peer) => {
                 self.directory.set_live(peer, false);
+                self.directory.forget_index(peer);
                 for (_, local) in self.directory.shards() {
                     let _ = local.replicator.cast(ReplicatorMessage::PeerDown(peer));
                 }
@@ -210,6 +211,9 @@ impl GossipState {
 
     fn progress(&self, from: MemberId, shards: &[ShardSummary]) {
         for summary in shards {
+            if let Some(lag) = summary.index {
+                self.directory.report_index(from, summary.shard, lag);
+            }
             let Some(local) = self.directory.shard(summary.shard) else {
                 continue;
             };
@@ -223,6 +227,7 @@ impl GossipState {
     }
 
     fn summaries(&self) -> Vec<ShardSummary> {
+        let me = self.directory.me.id;
         self.directory
             .shard_reports()
             .into_iter()
@@ -231,6 +236,7 @@ impl GossipState {
                 next_lseq: report.next_lseq,
                 highest_n: report.highest_n,
                 seen: report.seen,
+                index: self.directory.index_lags(shard).get(&me).copied(),
             })
             .collect()
     }

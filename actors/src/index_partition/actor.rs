@@ -239,6 +239,16 @@ impl IndexPartitionState {
                 let done = move |page| tell.happened(Event::Page { ticket, page });
                 self.arguments.feed.request(request, Box::new(done));
             }
+            Effect::Freshen { ticket, shard, fed } => {
+                let done = move |upto| {
+                    tell.happened(Event::Freshened {
+                        ticket,
+                        shard,
+                        upto,
+                    });
+                };
+                self.arguments.feed.freshen(shard, fed, Box::new(done));
+            }
             Effect::Embed {
                 ticket,
                 model,

@@ -4,9 +4,12 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use engram_core::index::{TextChange, TextDocument, TextHit, TextQuery, WordsMode};
-use engram_core::types::{Ballot, Blob, Key, NamespaceId, RecordKey, ShardId};
+use engram_core::types::{Ballot, Blob, Key, NamespaceId, RecordKey, ShardId, TextLanguage};
 
 use super::{TextIndex, TextIndexError, TextIndexStatus};
+
+mod language;
+mod queries;
 
 /// Longest wait for an index that works in a thread of its own.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -15,11 +18,23 @@ type Rule = fn(&dyn TextIndex);
 
 /// Checks an implementation, each rule on an index that `fresh` makes empty.
 pub fn check(fresh: &dyn Fn() -> Box<dyn TextIndex>) {
-    let rules: [(&str, Rule); 9] = [
+    let rules: [(&str, Rule); 15] = [
         (
             "words are found in any case, all or any of them",
             words_and_modes,
         ),
+        ("expressions are understood", queries::expressions),
+        (
+            "odd expressions find nothing and fail nothing",
+            queries::odd_expressions,
+        ),
+        ("a text finds those that share its words", queries::similar),
+        ("words are found in any form", language::forms),
+        (
+            "accents, case and width make no difference",
+            language::folding,
+        ),
+        ("each namespace has its language", language::languages),
         ("more of a word in less text ranks higher", ranking),
         (
             "namespaces, shards, prefixes and tags restrict",
@@ -31,7 +46,7 @@ pub fn check(fresh: &dyn Fn() -> Box<dyn TextIndex>) {
             "opening again keeps commits and forgets the rest",
             reopening,
         ),
-        ("no text is syntax, none fails", any_text),
+        ("no text is syntax, none fails", queries::any_text),
         ("k bounds the hits", bound),
         ("clear forgets everything", clearing),
     ];
@@ -95,6 +110,7 @@ fn document(name: &str, words: &str) -> TextDocument {
             n: 1,
             ..Ballot::ZERO
         },
+        language: TextLanguage::English,
         words: words.to_owned(),
         tags: Vec::new(),
     }
@@ -105,6 +121,7 @@ pub fn all_of(words: &str) -> TextQuery {
     TextQuery {
         namespace: NamespaceId(1),
         shards: [ShardId(0)].into(),
+        language: TextLanguage::English,
         words: words.to_owned(),
         mode: WordsMode::All,
         k: 10,
@@ -150,6 +167,13 @@ fn words_and_modes(index: &dyn TextIndex) {
     };
     assert_eq!(sorted(names(index, any.clone())), ["a", "b", "c"]);
     assert_eq!(names(index, any)[0], "a", "both words rank above one");
+    for (percent, found) in [(33, vec!["a", "b", "c"]), (60, vec!["a"])] {
+        let most = TextQuery {
+            mode: WordsMode::Most(percent),
+            ..all_of("python programming curious")
+        };
+        assert_eq!(sorted(names(index, most)), found);
+    }
     // Words that say nothing are neither needed nor found.
     assert_eq!(names(index, all_of("the python and a zoo")), ["b"]);
     assert!(names(index, all_of("the")).is_empty());
@@ -308,57 +332,6 @@ fn reopening(index: &dyn TextIndex) {
         (Some(Blob::from("second")), 1)
     );
     assert_eq!(open(index).watermark, Some(Blob::from("second")));
-}
-
-fn any_text(index: &dyn TextIndex) {
-    index.apply(vec![upsert(
-        "k",
-        "foo and bar: (baz) \"quoted\" \u{0} \u{202e} 日本語",
-    )]);
-    commit(index, "1");
-    for query in [
-        "\"foo AND (",
-        "foo:bar",
-        "+foo -bar",
-        "foo~2^3",
-        "/fo+/",
-        "*",
-        "[a TO b]",
-        "{",
-        "\\",
-        "foo\u{0}bar",
-        "\u{202e}",
-        "''",
-        "NOT",
-        "&& || !",
-        "\u{ffff}",
-        "   ",
-    ] {
-        for mode in [WordsMode::All, WordsMode::Any] {
-            search(
-                index,
-                TextQuery {
-                    mode,
-                    ..all_of(query)
-                },
-            )
-            .unwrap_or_else(|error| panic!("{query:?} fails: {error}"));
-        }
-    }
-    assert_eq!(names(index, all_of("\"foo AND (")), ["k"]);
-    let long = "foo ".repeat(50_000);
-    assert_eq!(names(index, all_of(&long)), ["k"]);
-    let many: String = (0..5_000).map(|number| format!("w{number} ")).collect();
-    let any = TextQuery {
-        mode: WordsMode::Any,
-        ..all_of(&format!("foo {many}"))
-    };
-    assert_eq!(names(index, any), ["k"]);
-    let unbroken = "x".repeat(70_000);
-    index.apply(vec![upsert("k", &unbroken), upsert("l", "fine")]);
-    commit(index, "2");
-    assert_eq!(names(index, all_of("fine")), ["l"]);
-    search(index, all_of(&unbroken)).expect("no failure");
 }
 
 fn bound(index: &dyn TextIndex) {

@@ -6,9 +6,9 @@ use engram_core::index::{
     FeedEntry, FeedPage, FeedRequest, IndexOptions, IndexOptionsLookup, ModelId, NamespaceIndexing,
 };
 use engram_core::protocol::register::acceptor;
-use engram_core::types::NamespaceId;
+use engram_core::types::{Lseq, NamespaceId, ShardId};
 
-use super::{FeedPageDone, ShardFeed};
+use super::{FeedPageDone, FreshPositionDone, ShardFeed};
 use crate::directory::Directory;
 use crate::embedder::EmbedderCatalog;
 use crate::shard::ShardMessage;
@@ -51,6 +51,14 @@ impl ShardFeed for DirectoryFeed {
         };
         // A dead shard's successor is asked when the page does not come.
         drop(local.shard.cast(message));
+    }
+
+    fn freshen(&self, shard: ShardId, fed: Lseq, done: FreshPositionDone) {
+        match self.directory.shard(shard) {
+            // From a dead shard there is no answer, and the search goes on without it.
+            Some(local) => drop(local.shard.cast(ShardMessage::Freshen { fed, done })),
+            None => done(None),
+        }
     }
 }
 

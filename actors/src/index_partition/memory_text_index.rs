@@ -1,14 +1,12 @@
 //! A full-text index in memory: small, exact and deterministic, for simulations and tests.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use engram_core::index::{
-    TextChange, TextDocument, TextHit, TextQuery, TopK, WordsMode, is_stop_word, plain_words,
-};
-use engram_core::limits::SEARCH_WORDS_MAX;
+use engram_core::index::{TextChange, TextDocument, TextHit, TextQuery, TopK};
 use engram_core::types::{Blob, RecordKey};
 
+use super::memory_text::{MemoryText, Wanted};
 use super::{TextIndex, TextIndexError, TextIndexStatus, TextSearchDone, TextStatusDone};
 
 /// Saturation of repeated words (Robertson and Zaragoza 2009).
@@ -16,9 +14,8 @@ const BM25_K1: f32 = 1.2;
 /// How much long texts are discounted.
 const BM25_B: f32 = 0.75;
 
-/// A [`TextIndex`] that calls back before it returns. It scans all entries of the namespace, and
-/// neither stems words nor folds accents. What is committed outlives [`TextIndex::open`], as a
-/// disk would.
+/// A [`TextIndex`] that calls back before it returns. It scans all entries of the namespace. What
+/// is committed outlives [`TextIndex::open`], as a disk would.
 #[derive(Default)]
 pub struct MemoryTextIndex {
     state: Mutex<State>,
@@ -38,6 +35,7 @@ enum Pending {
 
 struct Indexed {
     document: TextDocument,
+    text: MemoryText,
     counts: BTreeMap<String, f32>,
     length: f32,
 }
@@ -113,16 +111,18 @@ impl State {
     }
 
     fn search(&self, query: &TextQuery) -> Vec<TextHit> {
-        let words: BTreeSet<String> = plain_words(&query.words)
-            .filter(|w| !is_stop_word(w))
-            .take(SEARCH_WORDS_MAX)
-            .collect();
+        let wanted = match Wanted::of(query) {
+            Some(wanted) => wanted,
+            None => return Vec::new(),
+        };
         let namespace: Vec<&Indexed> = self
             .committed
             .values()
             .filter(|indexed| indexed.document.key.namespace == query.namespace)
             .collect();
-        let weights: Vec<(&String, f32)> = words
+        let weights: Vec<(&String, f32)> = wanted
+            .sought
+            .stems()
             .iter()
             .map(|word| (word, rarity(word, &namespace)))
             .collect();
@@ -130,8 +130,8 @@ impl State {
             / count(namespace.len()).max(1.0);
         let mut top = TopK::new(query.k);
         for indexed in namespace.iter().filter(|indexed| indexed.passes(query)) {
-            if let Some(score) = indexed.score(&weights, query.mode, length) {
-                top.push(score, &indexed.document.key);
+            if wanted.has(&indexed.text) {
+                top.push(indexed.score(&weights, length), &indexed.document.key);
             }
         }
         let hits = top.into_sorted().into_iter();
@@ -163,14 +163,16 @@ fn count(number: usize) -> f32 {
 
 impl Indexed {
     fn new(document: TextDocument) -> Indexed {
+        let text = MemoryText::new(&document);
         let mut counts = BTreeMap::new();
         let mut length = 0.0;
-        for word in plain_words(&document.words).filter(|word| !is_stop_word(word)) {
-            *counts.entry(word).or_insert(0.0) += 1.0;
+        for stem in text.stems() {
+            *counts.entry(stem.clone()).or_insert(0.0) += 1.0;
             length += 1.0;
         }
         Indexed {
             document,
+            text,
             counts,
             length,
         }
@@ -189,21 +191,14 @@ impl Indexed {
                 .all(|tag| self.document.tags.contains(tag))
     }
 
-    /// BM25, or `None` if the entry does not have the words.
-    fn score(&self, weights: &[(&String, f32)], mode: WordsMode, length: f32) -> Option<f32> {
-        let found: Vec<f32> = weights
-            .iter()
-            .filter_map(|(word, weight)| {
-                let count = self.counts.get(*word)?;
-                let norm = 1.0 - BM25_B + BM25_B * self.length / length.max(1.0);
-                Some(weight * count * (BM25_K1 + 1.0) / (count + BM25_K1 * norm))
-            })
-            .collect();
-        let enough = match mode {
-            WordsMode::All => found.len() == weights.len(),
-            WordsMode::Any => true,
-        };
-        (enough && !found.is_empty()).then(|| found.iter().sum())
+    /// BM25 of the words that the entry has.
+    fn score(&self, weights: &[(&String, f32)], length: f32) -> f32 {
+        let parts = weights.iter().filter_map(|(word, weight)| {
+            let count = self.counts.get(*word)?;
+            let norm = 1.0 - BM25_B + BM25_B * self.length / length.max(1.0);
+            Some(weight * count * (BM25_K1 + 1.0) / (count + BM25_K1 * norm))
+        });
+        parts.sum()
     }
 }
 

@@ -15,6 +15,7 @@ mod actor;
 pub mod conformance;
 mod directory_seams;
 mod handle;
+mod memory_text;
 mod memory_text_index;
 mod message;
 mod node_index;
@@ -27,5 +28,7 @@ pub use handle::{FailuresDone, IndexPartitionHandle, PendingQuery, Permit, Query
 pub use memory_text_index::MemoryTextIndex;
 pub use message::IndexPartitionMessage;
 pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone};
-pub use seams::{Embedders, FeedPageDone, PartitionPeers, ShardFeed, SharedLookup};
+pub use seams::{
+    Embedders, FeedPageDone, FreshPositionDone, PartitionPeers, ShardFeed, SharedLookup,
+};
 pub use text_index::{TextIndex, TextIndexError, TextIndexStatus, TextSearchDone, TextStatusDone};

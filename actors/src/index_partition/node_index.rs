@@ -224,6 +224,9 @@ impl NodeIndex {
             let number = u16::try_from(number).unwrap_or(u16::MAX);
             let now = self.env.clock.now();
             partition.stats(Box::new(move |report| {
+                for (shard, lag) in &report.lags {
+                    index.directory.report_own_index(*shard, *lag);
+                }
                 let status = index.status_of(number, now, &report);
                 index.directory.report_partition(status);
             }));

@@ -4,16 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engram_core::index::{FeedPage, FeedRequest, IndexOptionsLookup, ModelId, VectorShip};
+use engram_core::types::{Lseq, ShardId};
 
 use crate::embedder::Embedder;
 
 /// Called with a page of a shard's change log. Must not block.
 pub type FeedPageDone = Box<dyn FnOnce(FeedPage) + Send>;
 
+/// Called with the position up to which a change log holds everything acknowledged; with none if
+/// that cannot be known. Must not block.
+pub type FreshPositionDone = Box<dyn FnOnce(Option<Lseq>) + Send>;
+
 /// The change logs of this node's shards.
 pub trait ShardFeed: Send + Sync + 'static {
     /// Asks for a page. Returns at once; a page that never comes is asked for again.
     fn request(&self, request: FeedRequest, done: FeedPageDone);
+
+    /// Asks up to where the log of a shard holds every write that was acknowledged before; `fed` is
+    /// how far the partition is in it. Returns at once; the answer may never come.
+    fn freshen(&self, shard: ShardId, fed: Lseq, done: FreshPositionDone);
 }
 
 /// The partitions of the other members that replicate the same shards.

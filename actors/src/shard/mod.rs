@@ -31,6 +31,8 @@ const APPENDS_AT_ONCE: usize = 64;
 
 /// Called with a page of learned changes.
 pub type FeedDone = Box<dyn FnOnce(FeedPage) + Send>;
+/// Called with the position up to which the log holds everything acknowledged, if that is known.
+pub type FreshDone = Box<dyn FnOnce(Option<Lseq>) + Send>;
 
 /// Called with a page of changes of some keys.
 pub type WatchDone = Box<dyn FnOnce(WatchFeed) + Send>;
@@ -80,6 +82,14 @@ pub enum ShardMessage {
         /// Called with the page.
         done: WatchDone,
     },
+    /// From the index partition: up to where does the log hold everything acknowledged? Answered
+    /// through the callback; not at all if this life ends before.
+    Freshen {
+        /// How far the partition is in the log.
+        fed: Lseq,
+        /// Called with the answer.
+        done: FreshDone,
+    },
     /// From gossip: a peer is reachable again.
     PeerUp(MemberId),
     /// From gossip: a peer says how far its log reaches.
@@ -119,6 +129,7 @@ pub struct ShardState {
     restarts: u32,
     index_stalled: bool,
     feeds: BTreeMap<u64, FeedDone>,
+    freshens: BTreeMap<u64, FreshDone>,
     next_feed: u64,
     /// Appends for which storage had no room, in order. Bounded by what one page of catch-up
     /// installs: requests are refused meanwhile.
@@ -153,6 +164,7 @@ impl Actor for Shard {
             restarts,
             index_stalled: false,
             feeds: BTreeMap::new(),
+            freshens: BTreeMap::new(),
             next_feed: 0,
             waiting: VecDeque::new(),
             watches: BTreeMap::new(),
@@ -244,6 +256,12 @@ impl Actor for Shard {
                 query.token = token;
                 state.step(&myself, Event::Watch(query))
             }
+            ShardMessage::Freshen { fed, done } => {
+                let token = state.next_feed;
+                state.next_feed += 1;
+                state.freshens.insert(token, done);
+                state.step(&myself, Event::Freshen { token, fed })
+            }
             ShardMessage::PeerUp(peer) => state.step(&myself, Event::PeerUp(peer)),
             ShardMessage::PeerProgress(peer, next) => {
                 state.step(&myself, Event::PeerProgress(peer, next))
@@ -315,6 +333,11 @@ impl ShardState {
                 if let Some((token, done)) = self.watches.remove(&feed.token) {
                     feed.token = token;
                     done(feed);
+                }
+            }
+            Effect::Freshened { token, upto } => {
+                if let Some(done) = self.freshens.remove(&token) {
+                    done(upto);
                 }
             }
             Effect::Settle(key) => self.tell_replicator(ReplicatorMessage::Settle(key)),
@@ -457,6 +480,7 @@ impl ShardState {
             report.status.changes = status.changes;
             report.status.unlearned = status.unlearned;
             report.status.behind = status.behind;
+            report.caught_up = status.caught_up;
             report.purged = status.purged;
             report.unindexed = status.unindexed;
             report.index_stalled = status.index_stalled;

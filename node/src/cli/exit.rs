@@ -113,7 +113,10 @@ impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let code = match error {
             ClientError::Connect(error) => return error.into(),
-            ClientError::TooLarge { .. } | ClientError::Invalid(_) | ClientError::Value(_) => 2,
+            ClientError::TooLarge { .. }
+            | ClientError::Invalid(_)
+            | ClientError::Expression(_)
+            | ClientError::Value(_) => 2,
             ClientError::Conflict { .. } => 4,
             ClientError::NotApplied { .. }
             | ClientError::Embedder { .. }

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod caret;
 mod check;
 mod completions;
 mod connect;

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
-use engram_client::{Client, IndexSource, NamespaceOptions};
+use engram_client::{Client, IndexSource, NamespaceOptions, TextLanguage};
 use serde_json::{Value, json};
 
 use super::connect::{ConnectionArguments, existing};
@@ -60,6 +61,9 @@ struct OptionArguments {
     /// Do not search it by words.
     #[arg(long)]
     no_text: bool,
+    /// The language of its texts, for searches by words; `plain` takes words as they are.
+    #[arg(long, default_value = "english", value_parser = language_names())]
+    language: String,
     /// Do not search it by meaning.
     #[arg(long)]
     no_semantic: bool,
@@ -69,6 +73,19 @@ struct OptionArguments {
     /// How many entries it holds, roughly: beyond it the least recently used are deleted.
     #[arg(long, value_name = "N")]
     max_entries: Option<u64>,
+}
+
+fn language_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(TextLanguage::ALL.map(|(_, name)| name))
+}
+
+/// In which language a namespace is searched by words, if it is.
+fn words_name(options: &NamespaceOptions) -> &'static str {
+    if options.text {
+        options.language.name()
+    } else {
+        "no"
+    }
 }
 
 fn parse_source(text: &str) -> Result<IndexSource, String> {
@@ -88,6 +105,7 @@ impl OptionArguments {
         NamespaceOptions {
             source: self.source,
             text: !self.no_text,
+            language: TextLanguage::from_name(&self.language).unwrap_or_default(),
             semantic: !self.no_semantic,
             embedder: self.embedder,
             max_entries: self.max_entries,
@@ -166,12 +184,11 @@ fn list(common: &Common) -> Result<(), Failure> {
             } else {
                 "no"
             };
-            let words = if options.text { "yes" } else { "no" };
             let most = options.max_entries.map(show_count);
             table.add_row(vec![
                 namespace.name.as_str(),
                 &source_name(&options.source),
-                words,
+                words_name(options),
                 meaning,
                 most.as_deref().unwrap_or("any"),
             ]);
@@ -202,7 +219,6 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             output.json(&document)?;
             return output.flush();
         }
-        let words = if options.text { "yes" } else { "no" };
         let meaning = if options.semantic {
             options.embedder.as_str()
         } else {
@@ -214,7 +230,7 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             ("namespace", name),
             ("keys", &show_count(keys)),
             ("searched", &source_name(&options.source)),
-            ("by words", words),
+            ("by words", words_name(&options)),
             ("by meaning", meaning),
             ("at most", most.as_deref().unwrap_or("any number of keys")),
             ("model", model),
@@ -283,6 +299,7 @@ fn document(name: &str, options: &NamespaceOptions) -> Value {
         "namespace": name,
         "source": source_name(&options.source),
         "text": options.text,
+        "language": options.language.name(),
         "semantic": options.semantic,
         "embedder": options.embedder,
         "max_entries": options.max_entries,

@@ -8,11 +8,10 @@ use tantivy::indexer::IndexWriterOptions;
 use tantivy::{Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
 
 use super::schema::Fields;
-use super::words::Words;
 
-/// Names the format: what the fields hold and how it is encoded. Raise the number when that
-/// changes; an index of another format is rebuilt.
-const FORMAT: &str = "engram full-text index, format 1\n";
+/// Names the format: what the fields hold, how it is encoded, and how texts fall into words. Raise
+/// the number when that changes; an index of another format is rebuilt.
+const FORMAT: &str = "engram full-text index, format 2\n";
 /// The file that holds [`FORMAT`].
 const FORMAT_FILE: &str = "engram-format";
 
@@ -74,9 +73,6 @@ fn open_existing(folder: &Path, fields: &Fields) -> Result<Opened, TantivyError>
         .schema(fields.schema.clone())
         .settings(settings)
         .open_or_create(directory)?;
-    index
-        .tokenizers()
-        .register(Words::NAME, Words::new().into_analyzer());
     let payload = index.load_metas()?.payload;
     let options = IndexWriterOptions::builder()
         .memory_budget_per_thread(WRITER_HEAP_BYTES)

@@ -5,6 +5,7 @@
 //! files, it is emptied when it is next opened, and its owner fills it again from the store.
 
 mod directory;
+mod expression;
 mod payload;
 mod schema;
 mod search;
@@ -25,7 +26,6 @@ use engram_core::types::Blob;
 use tantivy::IndexReader;
 
 use schema::Fields;
-use words::Words;
 use writer::{Command, Writer, is_damage, panic_text};
 
 /// A [`TextIndex`] in a folder of its own. It outlives the actor that uses it, which opens it anew
@@ -128,21 +128,19 @@ impl TextIndex for TantivyTextIndex {
 
 fn run_searches(questions: &Receiver<Search>, shared: &Shared) {
     let fields = Fields::new();
-    let mut words = Words::new();
     for Search { query, done } in questions {
-        done(answer(shared, &fields, &mut words, &query));
+        done(answer(shared, &fields, &query));
     }
 }
 
 fn answer(
     shared: &Shared,
     fields: &Fields,
-    words: &mut Words,
     query: &TextQuery,
 ) -> Result<Vec<TextHit>, TextIndexError> {
     let reader = shared.reader().ok_or(TextIndexError::NotOpen)?;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        search::search(&reader.searcher(), fields, words, query)
+        search::search(&reader.searcher(), fields, query)
     }));
     let reason = match outcome {
         Ok(Ok(hits)) => return Ok(hits),

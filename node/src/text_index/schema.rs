@@ -1,6 +1,8 @@
 //! How an entry becomes a tantivy document.
 
-use engram_core::index::TextDocument;
+use std::collections::BTreeSet;
+
+use engram_core::index::{TextAnalyzer, TextDocument, TextField, key_words};
 use engram_core::types::{Ballot, Incarnation, Key, MemberId, NamespaceId, RecordKey, ShardId};
 use tantivy::schema::{
     BytesOptions, Field, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
@@ -8,7 +10,7 @@ use tantivy::schema::{
 };
 use tantivy::{TantivyDocument, Term};
 
-use super::words::Words;
+use super::words::{Analysed, scoped};
 
 /// Bytes of a stored version: n, member, boot, respawn.
 const VTAG_BYTES: usize = 24;
@@ -25,6 +27,10 @@ pub(super) struct Fields {
     shard: Field,
     /// The words, with their counts and places.
     words: Field,
+    /// The words of the key, with their places.
+    key_words: Field,
+    /// All words uncut, to be found by how they begin.
+    exact: Field,
     tags: Field,
     /// Version and id, to be returned.
     head: Field,
@@ -33,8 +39,9 @@ pub(super) struct Fields {
 impl Fields {
     pub(super) fn new() -> Fields {
         let mut schema = Schema::builder();
+        // Texts come as words already: the tokenizer is never asked.
         let counted = TextFieldIndexing::default()
-            .set_tokenizer(Words::NAME)
+            .set_tokenizer("raw")
             .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let plain = TextFieldIndexing::default()
             .set_tokenizer("raw")
@@ -44,7 +51,15 @@ impl Fields {
         let shard = schema.add_u64_field("shard", NumericOptions::default().set_fast());
         let words = schema.add_text_field(
             "words",
+            TextOptions::default().set_indexing_options(counted.clone()),
+        );
+        let key_words = schema.add_text_field(
+            "key_words",
             TextOptions::default().set_indexing_options(counted),
+        );
+        let exact = schema.add_text_field(
+            "exact",
+            TextOptions::default().set_indexing_options(plain.clone()),
         );
         let tags =
             schema.add_text_field("tags", TextOptions::default().set_indexing_options(plain));
@@ -55,6 +70,8 @@ impl Fields {
             shard_name: "shard",
             shard,
             words,
+            key_words,
+            exact,
             tags,
             head,
         }
@@ -83,8 +100,17 @@ impl Fields {
     }
 
     /// The term of an analysed word.
-    pub(super) fn word_term(&self, word: &str) -> Term {
-        Term::from_field_text(self.words, word)
+    pub(super) fn word_term(&self, field: TextField, word: &str) -> Term {
+        let field = match field {
+            TextField::Everything => self.words,
+            TextField::Key => self.key_words,
+        };
+        Term::from_field_text(field, word)
+    }
+
+    /// The term of an uncut word, or of how it begins.
+    pub(super) fn exact_term(&self, word: &str) -> Term {
+        Term::from_field_text(self.exact, word)
     }
 
     /// The term of a tag.
@@ -93,7 +119,7 @@ impl Fields {
     }
 
     /// The document of an entry.
-    pub(super) fn document(&self, entry: &TextDocument, words: &mut Words) -> TantivyDocument {
+    pub(super) fn document(&self, entry: &TextDocument) -> TantivyDocument {
         let namespace = entry.key.namespace;
         let id = id_bytes(namespace, entry.key.key.as_bytes());
         let mut head = Vec::with_capacity(VTAG_BYTES + id.len());
@@ -105,7 +131,14 @@ impl Fields {
         let mut document = TantivyDocument::new();
         document.add_bytes(self.id, &id);
         document.add_u64(self.shard, u64::from(entry.shard.0));
-        document.add_pre_tokenized_text(self.words, words.analyse(namespace, &entry.words));
+        let analyzer = TextAnalyzer::new(entry.language);
+        let text = Analysed::of(namespace, &analyzer, &entry.words);
+        document.add_pre_tokenized_text(self.words, text.stems);
+        document.add_pre_tokenized_text(self.exact, text.exact);
+        let key = entry.key.key.to_text();
+        let key: Vec<&str> = key_words(&key).collect();
+        let key = Analysed::of(namespace, &analyzer, &key.join(" "));
+        document.add_pre_tokenized_text(self.key_words, key.stems);
         for tag in &entry.tags {
             document.add_text(self.tags, scoped(namespace, tag));
         }
@@ -140,9 +173,21 @@ impl Fields {
         ))
     }
 
-    /// Whether a value of the fast field is one of these shards.
-    pub(super) fn is_shard(value: u64, shards: &std::collections::BTreeSet<ShardId>) -> bool {
-        u16::try_from(value).is_ok_and(|shard| shards.contains(&ShardId(shard)))
+    /// Tells whether a value of the fast field is one of these shards. Asked for every document
+    /// that matches.
+    pub(super) fn shard_filter(shards: &BTreeSet<ShardId>) -> impl Fn(u64) -> bool + Clone + use<> {
+        let places = shards.last().map_or(0, |last| usize::from(last.0) + 1);
+        let mut is_wanted = vec![false; places];
+        for shard in shards {
+            if let Some(place) = is_wanted.get_mut(usize::from(shard.0)) {
+                *place = true;
+            }
+        }
+        move |shard| {
+            let place = usize::try_from(shard).ok();
+            let wanted = place.and_then(|place| is_wanted.get(place));
+            wanted.copied().unwrap_or(false)
+        }
     }
 }
 
@@ -150,9 +195,4 @@ fn id_bytes(namespace: NamespaceId, key: &[u8]) -> Vec<u8> {
     let mut bytes = namespace.0.to_be_bytes().to_vec();
     bytes.extend_from_slice(key);
     bytes
-}
-
-/// Text that belongs to one namespace. The separator is in no word and in no number.
-pub(super) fn scoped(namespace: NamespaceId, text: &str) -> String {
-    format!("{:x}\u{1}{text}", namespace.0)
 }

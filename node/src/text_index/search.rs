@@ -1,18 +1,18 @@
 //! Searching a committed state.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
-use std::ops::Bound;
 
-use engram_core::index::{TextHit, TextQuery, WordsMode};
-use engram_core::types::ShardId;
+use engram_core::index::{
+    SoughtWords, TextAnalyzer, TextExpression, TextField, TextHit, TextQuery, WordsMode,
+};
+use engram_core::limits::SIMILAR_WORDS_MAX;
 use tantivy::collector::{FilterCollector, TopDocs};
-use tantivy::query::{BooleanQuery, ConstScoreQuery, Occur, Query, RangeQuery, TermQuery};
-use tantivy::schema::IndexRecordOption;
+use tantivy::query::{BooleanQuery, Occur, Query};
 use tantivy::{Searcher, TantivyDocument, TantivyError};
 
+use super::expression::{Builder, key_prefix, tagged, term};
 use super::schema::Fields;
-use super::words::Words;
+use super::words::{counts, scoped};
 
 /// The best hits of a query, ties in key order.
 ///
@@ -21,18 +21,30 @@ use super::words::Words;
 pub(super) fn search(
     searcher: &Searcher,
     fields: &Fields,
-    words: &mut Words,
     query: &TextQuery,
 ) -> Result<Vec<TextHit>, TantivyError> {
-    let terms = words.of_query(query.namespace, &query.words);
-    if terms.is_empty() || query.k == 0 || query.shards.is_empty() {
+    if query.k == 0 || query.shards.is_empty() {
         return Ok(Vec::new());
     }
-    let wanted = wanted(fields, query, terms);
-    let shards: BTreeSet<ShardId> = query.shards.clone();
+    let analyzer = TextAnalyzer::new(query.language);
+    let scored = match query.mode {
+        WordsMode::All | WordsMode::Any | WordsMode::Most(_) => {
+            plain_words(fields, &analyzer, query)
+        }
+        WordsMode::Similar => similar(searcher, fields, &analyzer, query)?,
+        WordsMode::Expression => match TextExpression::parse(&query.words) {
+            Ok(expression) => Builder::new(fields, &analyzer, query.namespace).query(&expression),
+            // The partition has refused it before it could come here.
+            Err(_) => None,
+        },
+    };
+    let Some(scored) = scored else {
+        return Ok(Vec::new());
+    };
+    let wanted = restricted(fields, query, scored);
     let collector = FilterCollector::new(
         fields.shard_name.to_owned(),
-        move |shard: u64| Fields::is_shard(shard, &shards),
+        Fields::shard_filter(&query.shards),
         TopDocs::with_limit(query.k).order_by_score(),
     );
     let mut hits = Vec::new();
@@ -49,32 +61,68 @@ pub(super) fn search(
     Ok(hits)
 }
 
-/// The query as tantivy understands it. Words make the score, the rest only restricts.
-fn wanted(fields: &Fields, query: &TextQuery, terms: BTreeSet<String>) -> BooleanQuery {
-    let words = terms.into_iter().map(|word| {
-        let term = fields.word_term(&word);
-        Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)) as Box<dyn Query>
-    });
-    let mut clauses: Vec<(Occur, Box<dyn Query>)> = match query.mode {
-        WordsMode::All => words.map(|word| (Occur::Must, word)).collect(),
-        WordsMode::Any => vec![(Occur::Must, Box::new(BooleanQuery::union(words.collect())))],
+/// All, most or any of some words. None: the query has no words.
+fn plain_words(
+    fields: &Fields,
+    analyzer: &TextAnalyzer,
+    query: &TextQuery,
+) -> Option<Box<dyn Query>> {
+    let sought = SoughtWords::of(query.mode, &query.words, analyzer);
+    let word = |stem: &String| {
+        let word = scoped(query.namespace, stem);
+        term(fields.word_term(TextField::Everything, &word))
     };
-    for tag in &query.tags {
-        let term = fields.tag_term(query.namespace, tag);
-        clauses.push(unscored(Box::new(TermQuery::new(
-            term,
-            IndexRecordOption::Basic,
-        ))));
+    let terms: Vec<Box<dyn Query>> = sought.stems().iter().map(word).collect();
+    let (words, needed) = (terms.len(), query.mode.needed(terms.len()));
+    if words == 0 {
+        None
+    } else if needed == words {
+        Some(Box::new(BooleanQuery::intersection(terms)))
+    } else {
+        let terms = terms.into_iter().map(|term| (Occur::Should, term));
+        let query = BooleanQuery::with_minimum_required_clauses(terms.collect(), needed);
+        Some(Box::new(query))
     }
-    if let Some(prefix) = query.prefix.as_ref().filter(|prefix| !prefix.is_empty()) {
-        let from = Bound::Included(fields.id_term_of(query.namespace, prefix.as_ref()));
-        let to = fields.id_term_after(query.namespace, prefix.as_ref());
-        let range = RangeQuery::new(from, to.map_or(Bound::Unbounded, Bound::Excluded));
-        clauses.push(unscored(Box::new(range)));
-    }
-    BooleanQuery::new(clauses)
 }
 
-fn unscored(query: Box<dyn Query>) -> (Occur, Box<dyn Query>) {
-    (Occur::Must, Box::new(ConstScoreQuery::new(query, 0.0)))
+/// Any of the words that say most about a text: often in it, and rare elsewhere.
+fn similar(
+    searcher: &Searcher,
+    fields: &Fields,
+    analyzer: &TextAnalyzer,
+    query: &TextQuery,
+) -> Result<Option<Box<dyn Query>>, TantivyError> {
+    let documents = searcher.num_docs();
+    let mut weighted = Vec::new();
+    for (word, count) in counts(query.namespace, analyzer, &query.words) {
+        let term = fields.word_term(TextField::Everything, &word);
+        let having = searcher.doc_freq(&term)?;
+        if having > 0 {
+            weighted.push((f64::from(count) * rarity(having, documents), term));
+        }
+    }
+    weighted.sort_by(|left, right| right.0.total_cmp(&left.0));
+    weighted.truncate(SIMILAR_WORDS_MAX);
+    let terms: Vec<Box<dyn Query>> = weighted.into_iter().map(|(_, word)| term(word)).collect();
+    Ok((!terms.is_empty()).then(|| Box::new(BooleanQuery::union(terms)) as Box<dyn Query>))
+}
+
+/// Inverse document frequency (Robertson and Zaragoza 2009), never negative.
+fn rarity(having: u64, documents: u64) -> f64 {
+    let number = |count: u64| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
+    let without = documents.saturating_sub(having);
+    (1.0 + (number(without) + 0.5) / (number(having) + 0.5)).ln()
+}
+
+/// A query within its prefix and tags, which only restrict.
+fn restricted(fields: &Fields, query: &TextQuery, scored: Box<dyn Query>) -> BooleanQuery {
+    let mut clauses = vec![(Occur::Must, scored)];
+    for tag in &query.tags {
+        clauses.push((Occur::Must, tagged(fields, query.namespace, tag)));
+    }
+    if let Some(prefix) = query.prefix.as_ref().filter(|prefix| !prefix.is_empty()) {
+        let prefixed = key_prefix(fields, query.namespace, prefix.as_ref());
+        clauses.push((Occur::Must, prefixed));
+    }
+    BooleanQuery::new(clauses)
 }

@@ -7,7 +7,9 @@ use engram_actors::index_partition::conformance::{
     all_of, check, commit, key, names, open, search, upsert,
 };
 use engram_core::index::{TextDocument, WordsMode};
-use engram_core::types::{Ballot, Incarnation, MemberId, NamespaceId, RecordKey, ShardId};
+use engram_core::types::{
+    Ballot, Incarnation, MemberId, NamespaceId, RecordKey, ShardId, TextLanguage,
+};
 
 use super::*;
 
@@ -96,6 +98,7 @@ fn versions_and_odd_keys_come_back_whole() {
         key: key.clone(),
         shard,
         vtag,
+        language: TextLanguage::English,
         words,
         tags: Vec::new(),
     };

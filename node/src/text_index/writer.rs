@@ -14,7 +14,6 @@ use tantivy::TantivyError;
 
 use super::directory::{self, Opened};
 use super::schema::Fields;
-use super::words::Words;
 use super::{Shared, payload};
 
 /// What the writer thread is told, in order.
@@ -32,7 +31,6 @@ pub(super) enum Command {
 pub(super) struct Writer {
     folder: PathBuf,
     fields: Fields,
-    words: Words,
     shared: Arc<Shared>,
     opened: Option<Opened>,
     /// Why it was closed; told once, to the next commit.
@@ -45,7 +43,6 @@ impl Writer {
         Writer {
             folder,
             fields,
-            words: Words::new(),
             shared,
             opened: None,
             failure: None,
@@ -153,7 +150,7 @@ impl Writer {
             match change {
                 TextChange::Upsert(entry) => {
                     opened.writer.delete_term(self.fields.id_term(&entry.key));
-                    let document = self.fields.document(entry, &mut self.words);
+                    let document = self.fields.document(entry);
                     opened.writer.add_document(document)?;
                 }
                 TextChange::Delete(key) => {

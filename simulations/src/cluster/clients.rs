@@ -329,9 +329,13 @@ impl State {
                 self.counters.scans += 1;
                 self.saw_page(client, &scan, &page, call_us);
             }
-            (ClientRequest::Search(_), ClientReply::Found(found)) => {
+            (ClientRequest::Search(search), ClientReply::Found(found)) => {
                 self.counters.searches += 1;
                 self.saw_hits(client, &found, call_us);
+                if search.fresh && found.shards_answered == found.shards_total {
+                    self.counters.fresh_searches += 1;
+                    self.missed_nothing(client, &found, call_us);
+                }
             }
             _ => {}
         }
@@ -407,6 +411,33 @@ impl State {
             };
             self.saw(client, key, Some(&hit.entry), call_us);
         }
+    }
+
+    /// A fresh search for everything is a read of what it did not find, too: of every key that
+    /// nobody wrote meanwhile. Damaged records are not indexed.
+    fn missed_nothing(&mut self, client: usize, found: &SearchReply, call_us: u64) {
+        let rotten = self.rotten();
+        for number in 0..self.profile.keys {
+            let key = workload::key(number);
+            let is_found = found.hits.iter().any(|hit| hit.key == key.key);
+            if !is_found && !rotten.contains(&key.key) && !self.is_written(&key, call_us) {
+                self.counters.fresh_misses += 1;
+                self.saw(client, key, None, call_us);
+            }
+        }
+    }
+
+    /// Whether a write of a key may have been under way at some time since.
+    fn is_written(&self, key: &RecordKey, since_us: u64) -> bool {
+        let mut current = self.clients.iter().filter_map(|it| it.current.as_ref());
+        let is_current = current
+            .any(|current| matches!(&current.body, ClientRequest::Put(put) if put.key == *key));
+        let mut past = self.judge.history.iter();
+        is_current
+            || past.any(|operation| {
+                let is_write = matches!(operation.action, Action::Write { .. });
+                is_write && operation.key == *key && operation.over_us() >= since_us
+            })
     }
 
     fn finish_write(&mut self, client: usize, outcome: Outcome) {

@@ -149,6 +149,10 @@ counters! {
     searches,
     /// What they found.
     hits,
+    /// Fresh searches for everything that covered all shards.
+    fresh_searches,
+    /// Keys that those did not find, and that nobody wrote meanwhile.
+    fresh_misses,
     /// Frames delivered.
     delivered,
     /// Frames and answers lost.

@@ -18,7 +18,7 @@ use super::clients::{NAMESPACE, PROBE};
 use super::driver::Driver;
 use super::node::Damage;
 use super::state::{Answer, Happening, State};
-use super::workload::{self, WORDS};
+use super::workload::{self, EVERYTHING, WORDS};
 use crate::checkers::convergence::{self, AtRest};
 use crate::checkers::found::{self, Found};
 use crate::checkers::{Property, Violation};
@@ -33,8 +33,6 @@ const REST_US: u64 = 120_000_000;
 const LOOK_US: u64 = 1_000_000;
 /// How long the world waits for one answer.
 const PROBE_US: u64 = 3_000_000;
-/// More entries than a world holds.
-const ALL: u32 = 1_000;
 
 impl Driver {
     /// Starts all nodes and waits for the cluster.
@@ -245,7 +243,7 @@ impl Driver {
                 .collect();
             let searches = WORDS.iter().map(|word| (*word, SearchMode::AllWords));
             for (word, mode) in searches.chain([(WORDS[0], SearchMode::Semantic)]) {
-                let search = ClientRequest::Search(workload::search(word, mode, ALL));
+                let search = ClientRequest::Search(workload::search(word, mode, EVERYTHING));
                 let answer = self.ask(node, search).await;
                 let Some(Ok(ClientReply::Found(reply))) = answer else {
                     return not_yet(format!("a search for {word} on node {node}: {answer:?}"));
@@ -343,7 +341,7 @@ fn everything() -> Scan {
         namespace: NAMESPACE,
         prefix: Vec::new(),
         after: None,
-        limit: ALL,
+        limit: EVERYTHING,
         with_values: true,
     }
 }
@@ -410,7 +408,7 @@ impl State {
     }
 
     /// Keys whose record is damaged on some disk.
-    fn rotten(&self) -> BTreeSet<Key> {
+    pub(super) fn rotten(&self) -> BTreeSet<Key> {
         let rotten = self.nodes.iter().filter_map(|node| node.rotten.clone());
         rotten.map(|key| key.key).collect()
     }

@@ -2,7 +2,7 @@
 
 use engram_core::protocol::random::Random;
 use engram_core::types::{Blob, Change as Changing, Condition, Key, RecordKey, Write, WriteId};
-use engram_core::wire::{ClientRequest, Get, Put, Scan, Search, SearchMode};
+use engram_core::wire::{ClientRequest, Get, HybridWeights, Put, Scan, Search, SearchMode};
 
 use super::clients::NAMESPACE;
 use super::profile::pick;
@@ -13,6 +13,9 @@ use crate::history::Change;
 pub(super) const WORDS: [&str; 8] = [
     "amber", "brook", "cedar", "delta", "ember", "fjord", "grove", "heron",
 ];
+
+/// More hits than there are keys.
+pub(super) const EVERYTHING: u32 = 1_000;
 
 /// An operation, and the change that it makes if it is a write.
 pub(super) struct Step {
@@ -65,12 +68,18 @@ fn draw_scan(state: &mut State) -> Scan {
 }
 
 fn draw_search(random: &mut Random) -> Search {
+    if random.below(3) == 0 {
+        return everything_fresh(random);
+    }
     let mode = pick(
         random,
         &[
             SearchMode::AllWords,
             SearchMode::AnyWords,
             SearchMode::Semantic,
+            SearchMode::Expression,
+            SearchMode::Similar,
+            SearchMode::Hybrid,
         ],
     );
     search(pick(random, &WORDS), mode, 10)
@@ -84,9 +93,27 @@ pub(super) fn search(word: &str, mode: SearchMode, top_k: u32) -> Search {
         mode,
         top_k,
         threshold: None,
+        weights: HybridWeights::default(),
         prefix: Vec::new(),
         tags: Vec::new(),
         with_values: true,
+        snippets: true,
+        fresh: false,
+    }
+}
+
+/// A fresh search that finds all keys, by one of the ways of doing so.
+fn everything_fresh(random: &mut Random) -> Search {
+    let (query, mode) = pick(
+        random,
+        &[
+            (WORDS[0], SearchMode::Semantic),
+            ("key:key*", SearchMode::Expression),
+        ],
+    );
+    Search {
+        fresh: true,
+        ..search(query, mode, EVERYTHING)
     }
 }
 

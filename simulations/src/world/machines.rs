@@ -121,6 +121,8 @@ impl World {
             // Nobody watches here.
             AcceptorEffect::Watched(_) => {}
             AcceptorEffect::Feed(page) => self.soon(node, LocalEvent::IndexFed(page)),
+            // Only an index asks for it.
+            AcceptorEffect::Freshened { .. } => {}
             AcceptorEffect::Settle(key) => {
                 self.soon(node, LocalEvent::Proposer(proposer::Event::Settle(key)));
             }

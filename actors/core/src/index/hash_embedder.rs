@@ -5,6 +5,7 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Embedding, EmbeddingError, ModelId, is_stop_word, plain_words};
+use crate::types::TextLanguage;
 
 /// The embedder of tests and simulations. Stateless.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -27,11 +28,9 @@ impl HashEmbedder {
         let mut counts = vec![0.0_f32; Self::DIM];
         let words: Vec<String> = plain_words(text).collect();
         // Text of stop words alone still differs from other text.
-        let meaningful = words.iter().any(|word| !is_stop_word(word));
-        for word in words
-            .iter()
-            .filter(|word| !meaningful || !is_stop_word(word))
-        {
+        let says = |word: &&String| !is_stop_word(TextLanguage::English, word);
+        let meaningful = words.iter().any(|word| says(&word));
+        for word in words.iter().filter(|word| !meaningful || says(word)) {
             let place = usize::try_from(xxh3_64(word.as_bytes()) % 256).unwrap_or_default();
             if let Some(count) = counts.get_mut(place) {
                 *count += 1.0;

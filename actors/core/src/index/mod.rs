@@ -18,8 +18,13 @@ mod plain_words;
 mod query;
 mod sealed;
 mod segment;
+mod snippet;
+mod sought_words;
 mod stop_words;
 mod text;
+mod text_analyzer;
+mod text_expression;
+mod text_fold;
 mod text_marks;
 mod top_k;
 mod vector_record;
@@ -40,8 +45,12 @@ pub use query::{
 };
 pub use sealed::SealError;
 pub use segment::{Scored, SegmentError, VectorSegment};
-pub use stop_words::{is_stop_word, stop_words};
+pub use snippet::Snippet;
+pub use sought_words::SoughtWords;
+pub use stop_words::is_stop_word;
 pub use text::{TextChange, TextDocument, TextHit, TextQuery, WordsMode};
+pub use text_analyzer::{TextAnalyzer, TextWord};
+pub use text_expression::{ExpressionError, TextExpression, TextField};
 pub use text_marks::TextMarks;
 pub use top_k::{TopK, rank};
 pub use vector_record::{

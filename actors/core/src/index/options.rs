@@ -3,7 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::ModelId;
-use crate::types::{IndexSource, NamespaceId, NamespaceOptions};
+use crate::types::{IndexSource, NamespaceId, NamespaceOptions, TextLanguage};
 
 /// What is indexed of a namespace. Fixed when the namespace is made.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -12,6 +12,8 @@ pub struct IndexOptions {
     pub source: IndexSource,
     /// Whether entries are found by words.
     pub text: bool,
+    /// Whose rules say what their words are.
+    pub language: TextLanguage,
     /// Whether entries are found by meaning.
     pub semantic: bool,
     /// Whose vectors these are, if they are found by meaning.
@@ -24,12 +26,14 @@ impl IndexOptions {
         let NamespaceOptions {
             source,
             text,
+            language,
             semantic,
             ..
         } = options;
         IndexOptions {
             source: source.clone(),
             text: *text,
+            language: *language,
             semantic: *semantic,
             model,
         }

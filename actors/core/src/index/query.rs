@@ -42,6 +42,10 @@ pub struct PartitionQuery {
     pub prefix: Option<Blob>,
     /// Only entries that have all of these tags.
     pub tags: Vec<String>,
+    /// Answer for a shard only when its index holds every write that was acknowledged before this
+    /// question came; for those of which that is not known within so many milliseconds, not at
+    /// all. None: answer from what the index holds.
+    pub fresh_ms: Option<u32>,
 }
 
 /// One hit of one partition: to be verified before anybody sees it.

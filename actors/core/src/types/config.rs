@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{Epoch, MemberId, NamespaceId, ShardId};
+use super::{Epoch, MemberId, NamespaceId, ShardId, TextLanguage};
 use crate::index::ModelId;
 use crate::limits::{FIELD_BYTES_MAX, NAME_BYTES_MAX, NAMESPACES_MAX};
 
@@ -49,6 +49,8 @@ pub struct NamespaceOptions {
     pub source: IndexSource,
     /// Whether it is searched by words.
     pub text: bool,
+    /// The language of its texts, for searches by words.
+    pub language: TextLanguage,
     /// Whether it is searched by meaning.
     pub semantic: bool,
     /// What embeds its texts, by the name that it has in the nodes' settings.
@@ -65,6 +67,7 @@ impl Default for NamespaceOptions {
         NamespaceOptions {
             source: IndexSource::Both,
             text: true,
+            language: TextLanguage::default(),
             semantic: true,
             embedder: "builtin".into(),
             max_entries: None,

@@ -6,6 +6,7 @@ mod config;
 mod ids;
 mod key;
 mod register;
+mod text_language;
 mod time;
 mod write;
 
@@ -21,5 +22,6 @@ pub use ids::{
 };
 pub use key::{Key, KeyError, RecordKey};
 pub use register::{RecentWrite, Register};
+pub use text_language::TextLanguage;
 pub use time::{LogicalClock, LogicalTime, Millis};
 pub use write::{Change, Condition, Write};

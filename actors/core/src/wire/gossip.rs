@@ -15,6 +15,17 @@ pub struct ShardSummary {
     pub highest_n: u64,
     /// The version vector: how far it has followed each peer's change log.
     pub seen: Vec<(MemberId, Lseq)>,
+    /// How far its index is behind; none if it is not indexed.
+    pub index: Option<IndexLag>,
+}
+
+/// For how long the index of a shard has missed changes, in milliseconds, at one replica.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub struct IndexLag {
+    /// For searches by words. None: it cannot be searched yet.
+    pub words_ms: Option<u32>,
+    /// For searches by meaning. None: it cannot be searched yet.
+    pub meaning_ms: Option<u32>,
 }
 
 /// A heartbeat with what its sender knows.

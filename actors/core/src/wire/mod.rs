@@ -14,8 +14,10 @@ pub use client::{
     Written,
 };
 pub use frame::{Frame, FrameError, RequestEnvelope, ReturnAddress};
-pub use gossip::{GossipMessage, ShardSummary};
-pub use search::{Search, SearchHit, SearchMode, SearchReply};
+pub use gossip::{GossipMessage, IndexLag, ShardSummary};
+pub use search::{
+    Explanation, HybridWeights, Search, SearchHit, SearchMode, SearchReply, Standing,
+};
 pub use status::{
     EmbedderStatus, MissingEmbedder, NamespaceStatus, NodeStatus, PartitionStatus, PeerStatus,
     ShardStatus,

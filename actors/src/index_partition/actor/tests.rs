@@ -16,7 +16,9 @@ use engram_core::storage::{RangePage, WriteOp};
 use engram_core::types::{Ballot, Key, Lseq, Lsn, NamespaceId, RecordKey};
 use tokio::time::Instant;
 
-use super::super::{FeedPageDone, MemoryTextIndex, TextSearchDone, TextStatusDone};
+use super::super::{
+    FeedPageDone, FreshPositionDone, MemoryTextIndex, TextSearchDone, TextStatusDone,
+};
 use super::*;
 use crate::embedder::{EmbedDone, Embedder, HashModel, InlineEmbedder};
 use crate::env::{AppendDone, ReadDone};
@@ -94,6 +96,13 @@ impl ShardFeed for Log {
             entries,
             upto,
         });
+    }
+
+    fn freshen(&self, _: ShardId, _: Lseq, done: FreshPositionDone) {
+        let log = self.0.lock().expect("not poisoned");
+        let last = log.last().map_or(Lseq(0), |entry| entry.lseq);
+        drop(log);
+        done(Some(last));
     }
 }
 
@@ -187,6 +196,7 @@ impl Member {
             lookup: Arc::new(|_: NamespaceId| {
                 NamespaceIndexing::Indexed(IndexOptions {
                     source: Source::Value,
+                    language: engram_core::types::TextLanguage::English,
                     text: true,
                     semantic: true,
                     model: HashEmbedder::id(),
@@ -214,10 +224,10 @@ impl Member {
 
     async fn stats(&self) -> PartitionStats {
         let (sender, answer) = tokio::sync::oneshot::channel();
-        self.handle().stats(Box::new(move |stats| {
-            sender.send(stats).expect("the test waits")
+        self.handle().stats(Box::new(move |report| {
+            sender.send(report.stats).expect("the test waits")
         }));
-        answer.await.expect("an actor runs").stats
+        answer.await.expect("an actor runs")
     }
 
     async fn ask(&self, kind: QueryKind) -> Result<PartitionHits, PartitionError> {
@@ -267,6 +277,7 @@ fn query(kind: QueryKind) -> PartitionQuery {
         k: 10,
         prefix: None,
         tags: Vec::new(),
+        fresh_ms: None,
     }
 }
 

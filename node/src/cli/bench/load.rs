@@ -230,7 +230,7 @@ fn kind(error: &ClientError) -> &'static str {
         ClientError::Conflict { .. } => "conflict",
         ClientError::Overloaded { .. } => "overloaded",
         ClientError::TooLarge { .. } => "too large",
-        ClientError::Invalid(_) => "invalid",
+        ClientError::Invalid(_) | ClientError::Expression(_) => "invalid",
         ClientError::Value(_) => "value",
         ClientError::Unavailable { .. } => "unavailable",
         ClientError::Embedder { .. } => "embedder",

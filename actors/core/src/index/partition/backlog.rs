@@ -170,6 +170,22 @@ impl Backlog {
         Some(before)
     }
 
+    /// Moves texts of a shard up to a position forward: somebody waits for them.
+    pub(super) fn hurry(&mut self, shard: ShardId, upto: Lseq, due: Millis) {
+        for (key, missing) in &mut self.missing {
+            let waits = missing.ticket.is_none() && missing.attempts == 0 && missing.due > due;
+            if missing.shard == shard
+                && missing.lseq <= upto
+                && waits
+                && let Some(line) = self.models.get_mut(&missing.model)
+            {
+                line.due.remove(&(missing.due, missing.lseq, key.clone()));
+                missing.due = due;
+                line.due.insert((due, missing.lseq, key.clone()));
+            }
+        }
+    }
+
     /// When the next text is due, if it may be embedded then.
     pub(super) fn next_due(&self) -> Option<Millis> {
         self.models.values().filter_map(Line::next_due).min()

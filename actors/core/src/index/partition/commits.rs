@@ -44,6 +44,11 @@ impl TextCommits {
             >= INDEX_UNCOMMITTED_MAX
     }
 
+    /// Whether a commit may be made now, and has something to commit.
+    pub(super) fn may_start(&self) -> bool {
+        self.on_its_way.is_none() && self.moved_since.is_some()
+    }
+
     /// When the next commit is due, if it may be made then.
     pub(super) fn due(&self) -> Option<Millis> {
         if self.on_its_way.is_some() {

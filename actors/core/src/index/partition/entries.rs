@@ -9,8 +9,8 @@ use super::super::{
 use super::backlog::Missing;
 use super::space::NewVector;
 use super::{
-    Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FeedTicket, IndexPartition,
-    NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
+    Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
+    IndexPartition, NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
 use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
 use crate::storage::Keyspace;
@@ -69,6 +69,7 @@ impl IndexPartition {
             }
             state.set_fed(fed);
             state.more = more;
+            state.reached_end |= !more && fed >= state.target;
         }
     }
 
@@ -130,6 +131,7 @@ impl IndexPartition {
                 key: key.clone(),
                 shard,
                 vtag,
+                language: options.language,
                 words,
                 tags,
             };
@@ -176,6 +178,8 @@ impl IndexPartition {
         let early = self.early.take(&key, vtag, &model);
         let wait_ms = if vtag.member == self.config.me {
             0
+        } else if self.is_vector_awaited(shard, lseq) {
+            FRESH_SHIP_WAIT_MS
         } else {
             SHIP_WAIT_MS
         };

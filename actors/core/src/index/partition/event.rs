@@ -110,6 +110,15 @@ pub enum Event {
         /// The question.
         query: PartitionQuery,
     },
+    /// Answer to [`Effect::Freshen`].
+    Freshened {
+        /// From the effect.
+        ticket: QueryTicket,
+        /// Which shard's.
+        shard: ShardId,
+        /// Everything acknowledged is in the change log up to here; `None`: that is not known.
+        upto: Option<Lseq>,
+    },
     /// Answer to [`Effect::SearchText`].
     TextFound {
         /// From the effect.
@@ -164,6 +173,15 @@ pub enum Effect {
     ClearText,
     /// Commit the full-text index with this watermark.
     CommitText(Blob),
+    /// Ask a shard up to where its change log holds everything acknowledged.
+    Freshen {
+        /// For the answer.
+        ticket: QueryTicket,
+        /// Which shard.
+        shard: ShardId,
+        /// Up to where this partition has dealt with the log.
+        fed: Lseq,
+    },
     /// Search the full-text index.
     SearchText {
         /// For the answer.

@@ -7,15 +7,18 @@ use super::backlog::Backlog;
 use super::commits::TextCommits;
 use super::early_ships::EarlyShips;
 use super::failures::Failures;
+use super::fresh::FreshQuery;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
 use super::space::{SpaceSize, Spaces};
 use super::{
-    Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, StoreTicket, VECTOR_MARK_STORE_MS,
+    Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, QueryTicket, StoreTicket,
+    VECTOR_MARK_STORE_MS,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, INDEX_PENDING_TEXTS_MAX};
 use crate::storage::{Keyspace, WriteBatch};
 use crate::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
+use crate::wire::IndexLag;
 
 /// What an index partition is told when it is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -74,6 +77,7 @@ pub struct IndexPartition {
     pub(super) early: EarlyShips,
     pub(super) commits: TextCommits,
     pub(super) queries: OpenQueries,
+    pub(super) fresh: BTreeMap<QueryTicket, FreshQuery>,
     /// The text marks as last committed; `None` until the full-text index is open.
     pub(super) text_marks: Option<BTreeMap<ShardId, Lseq>>,
     /// Namespaces that remained unknown for so long that their entries are passed over.
@@ -104,6 +108,7 @@ impl IndexPartition {
             early: EarlyShips::default(),
             commits: TextCommits::default(),
             queries: OpenQueries::default(),
+            fresh: BTreeMap::new(),
             text_marks: None,
             unknown: BTreeSet::new(),
             writes: WriteBatch::default(),
@@ -159,6 +164,11 @@ impl IndexPartition {
             Event::Shipped(ship) => self.shipped(ship),
             Event::Committed { documents } => self.committed(documents),
             Event::Query { ticket, query } => self.query(now, ticket, query, lookup, out),
+            Event::Freshened {
+                ticket,
+                shard,
+                upto,
+            } => self.freshened(now, ticket, shard, upto),
             Event::TextFound { ticket, result } => self.text_found(now, ticket, result, out),
             Event::Timer => self.timer = None,
         }
@@ -170,6 +180,7 @@ impl IndexPartition {
         self.store_marks(now);
         self.tell_shards(out);
         self.note_lag(now);
+        self.end_fresh(now, lookup, out);
         self.flush(out);
         self.set_timer(out);
     }
@@ -197,6 +208,25 @@ impl IndexPartition {
             }
         }
         stats
+    }
+
+    /// How far each shard's index is behind its log.
+    pub fn lags(&self, now: Millis) -> Vec<(ShardId, IndexLag)> {
+        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        let lags = self.shards.iter().map(|(shard, state)| {
+            let words_ms = state
+                .reached_end
+                .then(|| short(state.text_lag(*shard, now).behind_ms));
+            let meaning_ms = state
+                .reached_end
+                .then(|| short(state.vector_lag(*shard, now).behind_ms));
+            let lag = IndexLag {
+                words_ms,
+                meaning_ms,
+            };
+            (*shard, lag)
+        });
+        lags.collect()
     }
 
     pub(super) fn next_ticket(&mut self) -> u64 {
@@ -277,7 +307,9 @@ impl IndexPartition {
                 state.text_mark = state.text_mark.max(state.fed);
             }
         }
-        if self.commits.due().is_none_or(|due| due > now) {
+        let is_due = self.commits.due().is_some_and(|due| due <= now);
+        let is_awaited = self.is_commit_awaited() && self.commits.may_start();
+        if !is_due && !is_awaited {
             return;
         }
         let mut marks = committed.clone();
@@ -375,6 +407,7 @@ impl IndexPartition {
         let all = of_shards
             .chain(marks)
             .chain(commit)
+            .chain(self.next_fresh_end())
             .chain(self.backlog.next_due());
         let Some(next) = all.min() else { return };
         if self.timer.is_none_or(|set| next < set) {

@@ -47,6 +47,7 @@
 //! | `Embedded` | embedder | never lost while the node runs |
 //! | `Shipped` | another replica's partition | computed here |
 //! | `Committed` | full-text index | the shell restarts the partition on a failure |
+//! | `Freshened` | shard | the search answers without the shard when its time is up |
 //! | `Query`, `TextFound` | ingress, full-text index | the coordinator asks another replica |
 //! | `Timer` | shell | nothing that waits goes on: the shell must not lose it |
 
@@ -57,6 +58,7 @@ mod entries;
 mod event;
 mod failing;
 mod failures;
+mod fresh;
 mod loading;
 mod machine;
 mod queries;
@@ -72,6 +74,8 @@ pub use report::PartitionReport;
 
 /// How long a replica waits for the vector that another one should ship.
 pub const SHIP_WAIT_MS: u64 = 2_000;
+/// The same while a fresh search waits for it.
+pub const FRESH_SHIP_WAIT_MS: u64 = 300;
 /// After how long a page that did not come is asked for again.
 pub const FEED_TIMEOUT_MS: u64 = 5_000;
 /// Pause after a page that held less than was promised.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{
     IndexOptionsLookup, NamespaceIndexing, PartitionError, PartitionHit, PartitionHits,
-    PartitionQuery, QueryKind, ShardLag, TextHit, TextQuery,
+    PartitionQuery, QueryKind, ShardLag, TextExpression, TextHit, TextQuery, WordsMode,
 };
 use super::shard::ShardState;
 use super::space::SpaceQuery;
 use super::{Effect, IndexPartition, QueryTicket};
 use crate::limits::{QUERY_BYTES_MAX, SEARCH_FETCH_MAX, SHARDS_MAX, TAGS_MAX};
-use crate::types::{Millis, ShardId};
+use crate::types::{Millis, ShardId, TextLanguage};
 
 /// Searches that wait for the full-text index: which shards they cover, and how many hits.
 pub(super) type OpenQueries = BTreeMap<QueryTicket, OpenQuery>;
@@ -31,7 +31,12 @@ impl IndexPartition {
         lookup: &dyn IndexOptionsLookup,
         out: &mut Vec<Effect>,
     ) {
-        let result = match self.check(&query, lookup) {
+        let checked = self.check(&query, lookup);
+        if let (Ok((shards, _)), Some(fresh_ms)) = (&checked, query.fresh_ms) {
+            let shards = shards.iter().copied();
+            return self.begin_fresh(now, ticket, query, shards, fresh_ms, out);
+        }
+        let result = match checked {
             Err(error) => Err(error),
             Ok((shards, k)) => match query.kind {
                 QueryKind::Text { words, mode } => {
@@ -41,6 +46,11 @@ impl IndexPartition {
                         tags,
                         ..
                     } = query;
+                    let language = match lookup.indexing(namespace) {
+                        NamespaceIndexing::Indexed(options) => options.language,
+                        // Nothing of it is indexed.
+                        _ => TextLanguage::default(),
+                    };
                     self.queries.insert(
                         ticket,
                         OpenQuery {
@@ -51,6 +61,7 @@ impl IndexPartition {
                     let query = TextQuery {
                         namespace,
                         shards,
+                        language,
                         words,
                         mode,
                         k,
@@ -84,6 +95,14 @@ impl IndexPartition {
         let by_meaning = match &query.kind {
             QueryKind::Text { words, .. } if words.len() > QUERY_BYTES_MAX => {
                 return invalid("the text is too long");
+            }
+            QueryKind::Text {
+                words,
+                mode: WordsMode::Expression,
+            } => {
+                let parsed = TextExpression::parse(words);
+                parsed.map_err(|error| PartitionError::Invalid(error.to_string()))?;
+                false
             }
             QueryKind::Text { .. } => false,
             QueryKind::Semantic { model: asked, .. } => match lookup.indexing(query.namespace) {

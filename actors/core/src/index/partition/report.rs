@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::{IndexPartition, PartitionStats};
-use crate::types::{Millis, NamespaceId};
-use crate::wire::NamespaceStatus;
+use crate::types::{Millis, NamespaceId, ShardId};
+use crate::wire::{IndexLag, NamespaceStatus};
 
 /// What an index partition holds and did, and what it holds of each namespace.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct PartitionReport {
     /// Altogether.
     pub stats: PartitionStats,
+    /// How far each shard's index is behind.
+    pub lags: Vec<(ShardId, IndexLag)>,
     /// Of each namespace of which it holds something, by id.
     pub namespaces: Vec<NamespaceStatus>,
 }
@@ -33,6 +35,7 @@ impl IndexPartition {
         }
         PartitionReport {
             stats: self.stats(now),
+            lags: self.lags(now),
             namespaces: all.into_values().collect(),
         }
     }

@@ -1,6 +1,6 @@
 //! How far the index is in the change log of one shard.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::super::ShardLag;
 use super::{FeedTicket, LoadTicket, PARK_MS, PARK_MS_MAX};
@@ -27,6 +27,8 @@ pub(super) struct ShardState {
     reached: Lseq,
     /// The log may go on beyond `fed`, whatever `target` says.
     pub(super) more: bool,
+    /// Whether the end of the log was reached in this life: before, nobody knows the lag.
+    pub(super) reached_end: bool,
     pub(super) outstanding: Option<Outstanding>,
     /// Not to be asked before this.
     pub(super) paused_until: Option<Millis>,
@@ -48,9 +50,14 @@ pub(super) struct ShardState {
     parked_until: Option<Millis>,
     /// How often that was done in vain.
     unparked: u32,
-    text_behind_since: Option<Millis>,
-    vectors_behind_since: Option<Millis>,
+    /// When the log was heard to go so far, oldest first: what is not searchable yet.
+    heard: VecDeque<(Lseq, Millis)>,
 }
+
+/// Positions of a log that were heard of within so many milliseconds count as one.
+const HEARD_MS: u64 = 50;
+/// So many are remembered; then later ones are taken for as old as the last of them.
+const HEARD_MAX: usize = 256;
 
 /// A page that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -166,51 +173,51 @@ impl ShardState {
 
     /// Searchable by meaning up to here. What was given up does not count as lag: it would never
     /// end.
-    fn searchable_vectors(&self) -> Lseq {
+    pub(super) fn searchable_vectors(&self) -> Lseq {
         self.open.first().map_or(self.reached, |first| {
             Lseq(first.0.saturating_sub(1)).min(self.reached)
         })
     }
 
-    /// Notes since when the index is behind.
+    /// Notes when the log went how far.
     pub(super) fn note_lag(&mut self, now: Millis) {
         let target = self.target.max(self.reached);
-        let text_behind = target > self.text_mark;
-        let vectors_behind = target > self.searchable_vectors();
-        self.text_behind_since = text_behind.then(|| self.text_behind_since.unwrap_or(now));
-        self.vectors_behind_since =
-            vectors_behind.then(|| self.vectors_behind_since.unwrap_or(now));
+        let searchable = self.text_mark.min(self.searchable_vectors());
+        let last = self.heard.back().copied();
+        if last.is_none_or(|(heard, _)| target > heard) && target > searchable {
+            let is_full = self.heard.len() >= HEARD_MAX;
+            match self.heard.back_mut() {
+                Some((heard, at)) if is_full || now.since(*at) < HEARD_MS => *heard = target,
+                _ => self.heard.push_back((target, now)),
+            }
+        }
+        while self
+            .heard
+            .front()
+            .is_some_and(|(heard, _)| *heard <= searchable)
+        {
+            self.heard.pop_front();
+        }
     }
 
     /// How far searches by words are behind.
     pub(super) fn text_lag(&self, shard: ShardId, now: Millis) -> ShardLag {
-        lag(
-            shard,
-            self.target.max(self.reached),
-            self.text_mark,
-            self.text_behind_since,
-            now,
-        )
+        self.lag(shard, self.text_mark, now)
     }
 
     /// How far searches by meaning are behind.
     pub(super) fn vector_lag(&self, shard: ShardId, now: Millis) -> ShardLag {
-        let target = self.target.max(self.reached);
-        lag(
-            shard,
-            target,
-            self.searchable_vectors(),
-            self.vectors_behind_since,
-            now,
-        )
+        self.lag(shard, self.searchable_vectors(), now)
     }
-}
 
-fn lag(shard: ShardId, target: Lseq, mark: Lseq, since: Option<Millis>, now: Millis) -> ShardLag {
-    let behind_ms = since.map_or(0, |since| now.since(since));
-    ShardLag {
-        shard,
-        changes: target.0.saturating_sub(mark.0),
-        behind_ms,
+    fn lag(&self, shard: ShardId, mark: Lseq, now: Millis) -> ShardLag {
+        let target = self.target.max(self.reached);
+        // The age of the oldest change that is missing.
+        let missing = self.heard.iter().find(|(heard, _)| *heard > mark);
+        ShardLag {
+            shard,
+            changes: target.0.saturating_sub(mark.0),
+            behind_ms: missing.map_or(0, |(_, since)| now.since(*since)),
+        }
     }
 }

@@ -17,7 +17,8 @@
 //!   evenly;
 //! - recency is what this replica saw in this life. What it never saw used is older than all that
 //!   it did, and among that, what was written first goes first;
-//! - recency of [`EVICTION_TRACKED_MAX`] keys is remembered, of a namespace and shard;
+//! - recency of [`EVICTION_TRACKED_MAX`](crate::limits::EVICTION_TRACKED_MAX) keys of a namespace
+//!   and shard is remembered;
 //! - a sweep goes down to seven eighths of the share, so that not every write needs one.
 //!
 //! Invariants: never more than [`EVICTIONS_IN_FLIGHT_MAX`] deletions in flight, and one page; an

@@ -2,24 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{Route, Side};
 use crate::types::{MemberId, ShardId};
 
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
-    /// Nobody is being asked.
-    Open,
-    /// This member is.
-    Asked(MemberId),
-    Answered,
-    /// Nobody is left to ask.
-    Lost,
+#[derive(Debug, Default)]
+struct Shard {
+    /// Who has a replica.
+    routes: Vec<Offer>,
+    tried: BTreeSet<MemberId>,
+    /// Those who were asked and have not answered.
+    asked: BTreeSet<MemberId>,
+    /// They have been silent for long: somebody else is to be asked as well.
+    hedging: bool,
+    answered: bool,
 }
 
-#[derive(Debug)]
-struct Shard {
-    routes: Vec<MemberId>,
-    tried: BTreeSet<MemberId>,
-    state: State,
+/// One who has a replica.
+#[derive(Clone, Copy, Debug)]
+struct Offer {
+    member: MemberId,
+    tier: u8,
+    order: u64,
+}
+
+impl Shard {
+    fn untried(&self) -> impl Iterator<Item = &Offer> {
+        self.routes
+            .iter()
+            .filter(|offer| !self.tried.contains(&offer.member))
+    }
+
+    fn wants(&self) -> bool {
+        !self.answered && (self.asked.is_empty() || self.hedging)
+    }
+
+    /// The best of those who are left to ask.
+    fn best(&self) -> impl Iterator<Item = &Offer> {
+        let best = self.untried().map(|offer| offer.tier).min();
+        self.untried().filter(move |offer| Some(offer.tier) == best)
+    }
 }
 
 /// The shards of a search and how far each is.
@@ -29,88 +50,70 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    pub(super) fn new(routes: BTreeMap<ShardId, Vec<MemberId>>) -> Plan {
-        let shards = routes
-            .into_iter()
-            .map(|(shard, routes)| {
-                (
-                    shard,
-                    Shard {
-                        routes,
-                        tried: BTreeSet::new(),
-                        state: State::Open,
-                    },
-                )
-            })
-            .collect();
-        Plan { shards }
+    pub(super) fn new(routes: &BTreeMap<ShardId, Vec<Route>>, side: Side) -> Plan {
+        let offer = |route: &Route| Offer {
+            member: route.member,
+            tier: route.tier(side),
+            order: route.order,
+        };
+        let shards = routes.iter().map(|(shard, routes)| {
+            let routes = routes.iter().map(offer).collect();
+            let shard_state = Shard {
+                routes,
+                ..Shard::default()
+            };
+            (*shard, shard_state)
+        });
+        Plan {
+            shards: shards.collect(),
+        }
     }
 
-    /// Gives every open shard to a member: always the one that can take the most of them, so that
-    /// few are asked. Ties go to the member that more shards prefer.
+    /// Gives every shard that wants it to one of the best members for it: always to the one that
+    /// can take the most, so that few are asked; among equals to the first in order.
     pub(super) fn assign(&mut self) -> Vec<(MemberId, Vec<ShardId>)> {
         let mut asked = Vec::new();
         loop {
-            let mut able: BTreeMap<MemberId, (usize, usize)> = BTreeMap::new();
-            for shard in self
-                .shards
-                .values_mut()
-                .filter(|shard| shard.state == State::Open)
-            {
-                let left = shard
-                    .routes
-                    .iter()
-                    .filter(|member| !shard.tried.contains(member));
-                for (rank, member) in left.enumerate() {
-                    let count = able.entry(*member).or_default();
-                    count.0 += 1;
-                    count.1 += usize::from(rank == 0);
+            let mut able: BTreeMap<(u64, MemberId), usize> = BTreeMap::new();
+            for shard in self.shards.values().filter(|shard| shard.wants()) {
+                for offer in shard.best() {
+                    *able.entry((offer.order, offer.member)).or_default() += 1;
                 }
             }
             let best = able
                 .into_iter()
-                .max_by_key(|(member, count)| (*count, std::cmp::Reverse(*member)));
-            let Some((member, _)) = best else { break };
+                .max_by_key(|(place, count)| (*count, std::cmp::Reverse(*place)));
+            let Some(((_, member), _)) = best else { break };
             let mut taken = Vec::new();
             for (id, shard) in &mut self.shards {
-                let can = shard.routes.contains(&member) && !shard.tried.contains(&member);
-                if shard.state == State::Open && can {
+                let can = shard.wants() && shard.best().any(|offer| offer.member == member);
+                if can {
                     shard.tried.insert(member);
-                    shard.state = State::Asked(member);
+                    shard.asked.insert(member);
+                    shard.hedging = false;
                     taken.push(*id);
                 }
             }
             asked.push((member, taken));
-        }
-        for shard in self
-            .shards
-            .values_mut()
-            .filter(|shard| shard.state == State::Open)
-        {
-            shard.state = State::Lost;
         }
         asked
     }
 
     /// Whether an answer for the shard is still of use.
     pub(super) fn is_open(&self, shard: ShardId) -> bool {
-        self.shards
-            .get(&shard)
-            .is_some_and(|shard| shard.state != State::Answered)
+        self.shards.get(&shard).is_some_and(|shard| !shard.answered)
     }
 
     pub(super) fn answered(&mut self, shard: ShardId) {
         if let Some(shard) = self.shards.get_mut(&shard) {
-            shard.state = State::Answered;
+            shard.answered = true;
         }
     }
 
     /// A member did not answer for a shard.
     pub(super) fn fail(&mut self, shard: ShardId, member: MemberId) {
-        if let Some(shard) = self.shards.get_mut(&shard)
-            && shard.state == State::Asked(member)
-        {
-            shard.state = State::Open;
+        if let Some(shard) = self.shards.get_mut(&shard) {
+            shard.asked.remove(&member);
         }
     }
 
@@ -118,44 +121,54 @@ impl Plan {
     pub(super) fn fail_member(&mut self, member: MemberId) {
         for shard in self.shards.values_mut() {
             shard.tried.insert(member);
-            if shard.state == State::Asked(member) {
-                shard.state = State::Open;
-            }
+            shard.asked.remove(&member);
         }
     }
 
-    /// Everybody who was asked has been silent for too long.
-    pub(super) fn fail_silent(&mut self) {
+    /// Everybody who was asked has been silent for too long: others are to be asked as well.
+    pub(super) fn hedge(&mut self) {
         for shard in self.shards.values_mut() {
-            if matches!(shard.state, State::Asked(_)) {
-                shard.state = State::Open;
-            }
+            shard.hedging |= !shard.asked.is_empty();
+        }
+    }
+
+    /// Nobody is waited for any more.
+    pub(super) fn give_up(&mut self) {
+        for shard in self.shards.values_mut() {
+            shard.asked.clear();
+            shard
+                .tried
+                .extend(shard.routes.iter().map(|offer| offer.member));
         }
     }
 
     /// Whether answers may still come.
     pub(super) fn is_waiting(&self) -> bool {
-        self.shards
-            .values()
-            .any(|shard| matches!(shard.state, State::Open | State::Asked(_)))
+        self.shards.values().any(|shard| {
+            !shard.answered && (!shard.asked.is_empty() || shard.untried().next().is_some())
+        })
     }
 
     /// Asks everybody anew.
     pub(super) fn restart(&mut self) {
         for shard in self.shards.values_mut() {
             shard.tried.clear();
-            shard.state = State::Open;
+            shard.asked.clear();
+            shard.hedging = false;
+            shard.answered = false;
         }
     }
 
-    /// How many shards have answered, of how many.
-    pub(super) fn coverage(&self) -> (u16, u16) {
-        let answered = self
-            .shards
-            .values()
-            .filter(|shard| shard.state == State::Answered)
-            .count();
-        let small = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
-        (small(answered), small(self.shards.len()))
+    /// The shards that have answered.
+    pub(super) fn answered_shards(&self) -> impl Iterator<Item = ShardId> {
+        self.shards
+            .iter()
+            .filter(|(_, shard)| shard.answered)
+            .map(|(id, _)| *id)
+    }
+
+    /// How many shards there are.
+    pub(super) fn len(&self) -> usize {
+        self.shards.len()
     }
 }

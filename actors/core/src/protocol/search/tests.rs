@@ -1,6 +1,10 @@
+mod asking;
+mod fused;
+
 use super::*;
 use crate::index::PartitionHit;
 use crate::types::NamespaceId;
+use crate::wire::{HybridWeights, IndexLag, Standing};
 
 const NOW: Millis = Millis(1000);
 
@@ -23,22 +27,51 @@ fn search(top_k: u32) -> Search {
         mode: SearchMode::AllWords,
         top_k,
         threshold: None,
+        weights: HybridWeights::default(),
         prefix: vec![],
         tags: vec![],
         with_values: true,
+        snippets: false,
+        fresh: false,
     }
 }
 
-/// Four shards on three members, the first of which is preferred by all.
-fn routes() -> BTreeMap<ShardId, Vec<MemberId>> {
+/// Four shards on three members without lag, in this order.
+fn routes() -> BTreeMap<ShardId, Vec<Route>> {
+    let route = |n| route(n, Some(0));
     (0..4)
-        .map(|shard| (ShardId(shard), vec![member(1), member(2), member(3)]))
+        .map(|shard| (ShardId(shard), (1..=3).map(route).collect()))
         .collect()
 }
 
+fn route(n: u64, lag_ms: Option<u32>) -> Route {
+    Route {
+        member: member(n),
+        index: Some(IndexLag {
+            words_ms: lag_ms,
+            meaning_ms: lag_ms,
+        }),
+        order: n,
+    }
+}
+
 fn start(search: Search, out: &mut Vec<Effect>) -> SearchMachine {
-    let model = ModelId::new("hash").expect("short");
-    SearchMachine::new(NOW, search, routes(), model, out)
+    start_on(search, routes(), out)
+}
+
+fn start_on(
+    search: Search,
+    routes: BTreeMap<ShardId, Vec<Route>>,
+    out: &mut Vec<Effect>,
+) -> SearchMachine {
+    let setup = Setup {
+        search,
+        deadline: NOW.plus(5_000),
+        routes,
+        model: ModelId::new("hash").expect("short"),
+        language: TextLanguage::English,
+    };
+    SearchMachine::new(NOW, setup, out)
 }
 
 fn found(hits: &[(&str, u64, f32)], more: bool) -> PartitionHits {
@@ -59,6 +92,7 @@ fn found(hits: &[(&str, u64, f32)], more: bool) -> PartitionHits {
 
 fn hits(from: u64, result: Result<PartitionHits, PartitionError>) -> Event {
     Event::Hits {
+        side: Side::Words,
         member: member(from),
         shards: (0..4).map(ShardId).collect(),
         result,
@@ -146,18 +180,6 @@ fn more_is_asked_for_when_too_few_live_hits_are_left() {
 }
 
 #[test]
-fn a_silent_failed_or_lost_member_is_replaced() {
-    let not_ready = hits(1, Err(PartitionError::NotReady));
-    for event in [Event::Timer, Event::MemberDown(member(1)), not_ready] {
-        let mut out = Vec::new();
-        let mut machine = start(search(1), &mut out);
-        out.clear();
-        machine.step(NOW.plus(HEDGE_MS), event.clone(), &mut out);
-        assert_eq!(asked(&out), [member(2)], "{event:?}");
-    }
-}
-
-#[test]
 fn coverage_is_reported_when_nobody_is_left() {
     let mut out = Vec::new();
     let mut machine = start(search(1), &mut out);
@@ -218,4 +240,52 @@ fn a_query_is_embedded_once_and_a_failure_to_embed_is_told() {
     };
     machine.step(NOW, Event::Embedded(Err(error.clone())), &mut out);
     assert_eq!(out.last(), Some(&Effect::Done(Err(error))));
+}
+
+#[test]
+fn a_newer_version_is_verified_although_an_older_one_was_gone() {
+    let mut out = Vec::new();
+    let mut machine = start(search(1), &mut out);
+    machine.step(NOW, hits(1, Ok(found(&[("a", 1, 0.9)], true))), &mut out);
+    machine.step(NOW, Event::Verified(vec![(key("a"), entry(2))]), &mut out);
+    out.clear();
+    machine.step(NOW, hits(1, Ok(found(&[("a", 2, 0.9)], false))), &mut out);
+    assert_eq!(verified(&out), [key("a")]);
+}
+
+#[test]
+fn snippets_show_the_words_found_and_values_only_if_wanted() {
+    let mut out = Vec::new();
+    let snippets = Search {
+        query: "guides".into(),
+        snippets: true,
+        with_values: false,
+        ..search(2)
+    };
+    let mut machine = start(snippets, &mut out);
+    let both = [("guide:1", 1, 0.9), ("b", 1, 0.8)];
+    machine.step(NOW, hits(1, Ok(found(&both, false))), &mut out);
+    let of = |value: &str| {
+        entry(1).map(|entry| Entry {
+            value: value.into(),
+            ..entry
+        })
+    };
+    let read = vec![
+        (key("guide:1"), of("text")),
+        (key("b"), of("a guide to tea")),
+    ];
+    machine.step(NOW, Event::Verified(read), &mut out);
+    let hits = reply(&out).hits;
+    let snippets: Vec<(&str, &[(u32, u32)])> = hits
+        .iter()
+        .filter_map(|hit| hit.snippet.as_ref())
+        .map(|snippet| (snippet.text.as_str(), snippet.marks.as_slice()))
+        .collect();
+    // Where the value has no such word, the key may.
+    assert_eq!(
+        snippets,
+        [("guide:1", &[(0, 5)][..]), ("a guide to tea", &[(2, 7)])]
+    );
+    assert!(hits.iter().all(|hit| hit.entry.value == Blob::default()));
 }

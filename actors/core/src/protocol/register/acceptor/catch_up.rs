@@ -46,6 +46,10 @@ struct Peer {
     upto: Lseq,
     more: bool,
     wanted: Vec<(RecordKey, Ballot)>,
+    /// With which request the last page was asked for.
+    pulled: RequestId,
+    /// When it last answered.
+    heard: Millis,
     /// Whether something of the page could not be installed.
     refused: bool,
     /// Whether its log was followed to the end since it was last out of reach.
@@ -86,6 +90,18 @@ impl CatchUp {
         }
     }
 
+    /// So many peers, those who answered last first.
+    pub(super) fn most_recently_heard(&self, most: usize) -> Vec<MemberId> {
+        let mut peers: Vec<(Millis, MemberId)> = self
+            .peers
+            .iter()
+            .map(|(member, peer)| (peer.heard, *member))
+            .collect();
+        peers.sort_by_key(|(heard, _)| std::cmp::Reverse(*heard));
+        peers.truncate(most);
+        peers.into_iter().map(|(_, member)| member).collect()
+    }
+
     /// Something of a peer's page cannot be installed: the page must be pulled again.
     pub(super) fn refuse(&mut self, member: MemberId) {
         if let Some(peer) = self.peers.get_mut(&member) {
@@ -97,6 +113,11 @@ impl CatchUp {
     /// before that could raise the floor above what is still to be pulled.
     pub(super) fn is_current(&self) -> bool {
         self.peers.values().all(|peer| peer.current)
+    }
+
+    /// How many peers' logs were followed to the end since they were last out of reach.
+    pub(super) fn current(&self) -> usize {
+        self.peers.values().filter(|peer| peer.current).count()
     }
 
     /// How much of a peer's log may be missing here. A log that was followed to its end since the
@@ -139,6 +160,14 @@ impl Acceptor {
         }
     }
 
+    /// Follows a peer's log without waiting for its turn.
+    pub(super) fn follow_now(&mut self, now: Millis, member: MemberId, out: &mut Vec<Effect>) {
+        if let Some(peer) = self.catch_up.peers.get_mut(&member) {
+            peer.due = now;
+        }
+        self.follow(now, member, out);
+    }
+
     fn follow(&mut self, now: Millis, member: MemberId, out: &mut Vec<Effect>) {
         let serving = self.is_serving();
         let Some(peer) = self.catch_up.peers.get(&member) else {
@@ -149,6 +178,9 @@ impl Acceptor {
         }
         let after = peer.seen;
         let request = self.ask(member, RequestBody::PullSince { after }, out);
+        if let Some(peer) = self.catch_up.peers.get_mut(&member) {
+            peer.pulled = request;
+        }
         self.enter(member, now, Phase::Pulling(request));
     }
 
@@ -177,6 +209,7 @@ impl Acceptor {
         if reply_to.incarnation != self.options.incarnation {
             return;
         }
+        peer.heard = now;
         match (&peer.phase, body) {
             (
                 Phase::Pulling(asked),
@@ -280,6 +313,7 @@ impl Acceptor {
         }
         peer.phase = Phase::Idle;
         if std::mem::take(&mut peer.refused) {
+            // The rounds that settle it take a moment; who waits for it asks again on a tick.
             peer.due = now.plus(ROUND_MS);
             return;
         }
@@ -287,11 +321,16 @@ impl Acceptor {
         peer.seen = peer.seen.max(peer.upto);
         peer.next = peer.next.max(Lseq(peer.seen.0.saturating_add(1)));
         peer.current |= !peer.more;
-        peer.due = if peer.more { now } else { now.plus(ROUND_MS) };
+        let (is_end, pulled) = (!peer.more, peer.pulled);
+        let again = !is_end || self.freshness.wants(member, pulled);
+        peer.due = if again { now } else { now.plus(ROUND_MS) };
         if moved {
             let mut batch = WriteBatch::default();
             self.put_meta(&mut batch);
             self.append(batch, out);
+        }
+        if is_end {
+            self.followed(now, member, pulled, out);
         }
         self.follow(now, member, out);
     }

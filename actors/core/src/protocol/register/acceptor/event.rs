@@ -85,6 +85,14 @@ pub enum Event {
     },
     /// A standing query asks for learned changes of some keys.
     Watch(WatchQuery),
+    /// Up to where does the change log hold every write that was acknowledged before now? Answered
+    /// by [`Effect::Freshened`] once the index was fed so far.
+    Freshen {
+        /// Comes back with the answer.
+        token: u64,
+        /// The position up to which the index has been fed in its present life.
+        fed: Lseq,
+    },
     /// The index partition knows, durably, of every deletion up to this position. Said again after
     /// a respawn.
     Indexed(Lseq),
@@ -133,6 +141,15 @@ pub enum Effect {
     Feed(FeedPage),
     /// Answer a standing query.
     Watched(WatchFeed),
+    /// Answers [`Event::Freshen`]: every write acknowledged before it is in the change log up to
+    /// this position, or was overwritten since, and everything up to there has been fed. None:
+    /// that cannot be known.
+    Freshened {
+        /// As asked.
+        token: u64,
+        /// The position.
+        upto: Option<Lseq>,
+    },
     /// Have this replica's proposer finish a round on the key, which settles or expires it.
     Settle(RecordKey),
     /// Have this replica's proposer purge the key, if it is still a tombstone.
@@ -183,6 +200,9 @@ pub struct Status {
     pub unlearned: u64,
     /// Entries of peers' logs not yet followed.
     pub behind: u64,
+    /// Whether it serves and has followed as many peers' logs to their end as make up a majority
+    /// with it, since they were last out of reach: it holds what was acknowledged before then.
+    pub caught_up: bool,
     /// Records purged in this life.
     pub purged: u64,
     /// Learned changes whose deletions the index does not know yet; 0 without an index.

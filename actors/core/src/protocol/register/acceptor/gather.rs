@@ -60,6 +60,7 @@ impl Acceptor {
         limit: usize,
         out: &mut Vec<Effect>,
     ) {
+        self.freshness.asked_after(after);
         let below = self.log.ready_below(self.meta.next_lseq);
         if !self.is_serving() || below.0 <= after.0.saturating_add(1) {
             out.push(Effect::Feed(FeedPage {
@@ -204,6 +205,7 @@ impl Acceptor {
                 self.reply(reply_to, ReplyBody::Records { records }, after, out);
             }
             Purpose::Feed { token, upto } => {
+                self.freshness.fed(upto);
                 let page = FeedPage {
                     token,
                     entries: feed_entries(gather, upto),

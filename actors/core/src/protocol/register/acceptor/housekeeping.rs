@@ -51,6 +51,7 @@ impl Acceptor {
         }
         self.catch_up_tick(now, out);
         self.mark();
+        self.freshness_tick(now, out);
         self.settle_overdue(now, out);
         self.rebuild_damaged(out);
         self.scrub_tick(now, out);

@@ -149,6 +149,9 @@ impl Acceptor {
                 self.gone.moved(key, old, &record);
                 self.tail.push(record.lseq, key.clone(), record.accepted);
                 if let Some(old) = old {
+                    if old.register.vtag == record.register.vtag {
+                        self.freshness.moved(old.lseq, record.lseq);
+                    }
                     self.tail.remove(old.lseq);
                     batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
                 }

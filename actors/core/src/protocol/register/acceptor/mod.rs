@@ -10,6 +10,7 @@
 
 mod catch_up;
 mod event;
+mod freshness;
 mod gather;
 mod gone;
 mod housekeeping;
@@ -32,6 +33,7 @@ pub use self::event::{Effect, Event, FeedEntry, FeedPage, Options, Status, TICK_
 pub use self::rebuild::Abstention;
 
 use self::catch_up::CatchUp;
+use self::freshness::Freshness;
 use self::gather::Gather;
 use self::gone::Gone;
 use self::housekeeping::Housekeeping;
@@ -69,6 +71,7 @@ pub struct Acceptor {
     gathers: BTreeMap<u64, Gather>,
     next_gather: u64,
     catch_up: CatchUp,
+    freshness: Freshness,
     housekeeping: Housekeeping,
     gone: Gone,
     damaged: Damaged,
@@ -103,6 +106,7 @@ impl Acceptor {
             log: ChangeLog::default(),
             tail: Tail::default(),
             reserved_below: Lseq(0),
+            freshness: Freshness::default(),
             loading: BTreeMap::new(),
             loads: BTreeMap::new(),
             ranges: BTreeMap::new(),
@@ -138,6 +142,7 @@ impl Acceptor {
                 limit,
             } => self.feed(now, token, after, limit, out),
             Event::Watch(query) => self.watch(now, query, out),
+            Event::Freshen { token, fed } => self.freshen(now, token, fed, out),
             Event::Indexed(upto) => self.gone.indexed(upto),
             Event::Rebuilt {
                 key,
@@ -157,6 +162,7 @@ impl Acceptor {
             Event::Tick { rank } => self.tick(now, rank, out),
         }
         self.advance(out);
+        self.answer_freshness(out);
     }
 
     /// Counters and gauges.
@@ -166,6 +172,7 @@ impl Acceptor {
             changes: self.meta.next_lseq.0,
             unlearned: self.log.unlearned() as u64,
             behind: self.catch_up.behind(),
+            caught_up: self.is_serving() && self.catch_up.current() >= self.others_needed(),
             purged: self.purged,
             unindexed: self.gone.behind(self.log.ready_below(self.meta.next_lseq)),
             index_stalled: self.gone.is_stalled(),

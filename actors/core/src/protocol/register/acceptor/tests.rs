@@ -3,6 +3,7 @@
 mod bounds;
 mod catch_up;
 mod damage;
+mod freshness;
 mod learning;
 mod purging;
 mod recovery;

@@ -37,6 +37,7 @@ pub(super) fn ballot(n: u64, member: MemberId) -> Ballot {
 pub(super) fn options() -> IndexOptions {
     IndexOptions {
         source: Source::Value,
+        language: crate::types::TextLanguage::English,
         text: true,
         semantic: true,
         model: HashEmbedder::id(),
@@ -417,6 +418,7 @@ impl World {
             k: 10,
             prefix: None,
             tags: Vec::new(),
+            fresh_ms: None,
         }
     }
 
