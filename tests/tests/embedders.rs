@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail, ensure};
 use engram_client::{Client, ClientError, EmbedOutlook, ModelId, Namespace, NamespaceOptions};
 use engram_core::limits::QUERY_BYTES_MAX;
-use engram_core::wire::{Search, SearchMode};
+use engram_core::wire::{HybridWeights, Search, SearchMode};
 use engram_tests::cluster::{Builder, Cluster, SERVING_DEADLINE};
 use engram_tests::endpoint::{Endpoint, Reply};
 use engram_tests::waiting;
@@ -175,9 +175,12 @@ async fn the_third_node_names_what_it_lacks(client: &Client, notes: &Namespace) 
         mode: SearchMode::Semantic,
         top_k: 1,
         threshold: None,
+        weights: HybridWeights::default(),
         prefix: Vec::new(),
         tags: Vec::new(),
         with_values: false,
+        snippets: false,
+        fresh: false,
     };
     let refused = client.ask_node(third.member, search).await;
     ensure!(
