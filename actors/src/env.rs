@@ -130,6 +130,23 @@ pub trait Transport: Send + Sync + 'static {
     fn respond(&self, to: SessionId, frame: &Frame);
 }
 
+/// Work that takes long.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Too many jobs wait already. The job was not taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("too many background jobs wait")]
+pub struct BackgroundFull;
+
+/// Does work that takes long, such as merging segments of vectors, where no actor waits for it.
+pub trait Background: Send + Sync + 'static {
+    /// Queues a job and returns at once. Jobs may be lost when the node ends, and only then.
+    ///
+    /// # Errors
+    /// [`BackgroundFull`] if too many wait; it may be tried again later.
+    fn run(&self, job: Job) -> Result<(), BackgroundFull>;
+}
+
 /// The world as one node's actors see it.
 #[derive(Clone)]
 pub struct Env {
@@ -141,4 +158,6 @@ pub struct Env {
     pub clock: Arc<dyn Clock>,
     /// The source of randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Threads for work that takes long.
+    pub background: Arc<dyn Background>,
 }

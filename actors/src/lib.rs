@@ -24,9 +24,11 @@
 //! | [`supervisor::ShardSupervisor`] | `protocol::restart::Restarts` | [`supervisor::ShardSupervisorMessage`] |
 //!
 //! Links to other processes are actors of `engram-remote`; storage is a thread of its own behind
-//! [`storage::GroupCommitStore`], whose failure ends the process. [`ingress`] routes what arrives
+//! [`storage::GroupCommitStore`], whose failure ends the process, and segments of vectors are merged by
+//! a [`background::BackgroundThread`]. [`ingress`] routes what arrives
 //! from other processes; [`mod@env`] is the one seam to the world.
 
+pub mod background;
 pub mod coordinator;
 pub mod directory;
 pub mod embedder;

@@ -2,17 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engram_actors::background::BackgroundThread;
 use engram_actors::directory::Directory;
-use engram_actors::env::{Clock, Entropy, Env, Store, Transport};
-use engram_actors::index_partition::{NodeIndex, NodeIndexArguments, TextIndex};
+use engram_actors::env::{Background, Clock, Entropy, Env, Store, Transport};
+use engram_actors::index_partition::{NodeIndex, NodeIndexArguments, SegmentOptions, TextIndex};
 use engram_actors::ingress::Router;
 use engram_actors::storage::{Engine, GroupCommitConfig, GroupCommitStore};
 use engram_actors::supervisor::{NodeArguments, NodeMessage, NodeOptions, NodeSupervisor, Stopped};
+use engram_core::index::vectors::SegmentLimits;
 use engram_core::protocol::membership::Identity;
 use engram_core::storage::format::{FormatError, StoredConfig, open};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::{ClusterConfig, Member};
 use engram_remote::{Endpoint, EndpointConfig, EndpointError, EndpointKind};
+use engram_segments::HoraBuilder;
 use ractor::{Actor, ActorRef};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -46,6 +49,9 @@ pub enum StartError {
     /// The full-text index cannot start.
     #[error("the full-text index did not start: {0}")]
     Text(std::io::Error),
+    /// There is no thread for work that takes long.
+    #[error("the background thread did not start: {0}")]
+    Background(std::io::Error),
     /// The actors did not start.
     #[error("the node's actors did not start: {0}")]
     Actors(#[from] ractor::SpawnErr),
@@ -115,11 +121,13 @@ impl Node {
             zone: config.zone.clone(),
         };
         let transport = Arc::new(ClusterTransport::default());
+        let background = BackgroundThread::start().map_err(StartError::Background)?;
         let env = Env {
             store: store.clone() as Arc<dyn Store>,
             transport: transport.clone() as Arc<dyn Transport>,
             clock: Arc::new(SystemClock) as Arc<dyn Clock>,
             entropy: Arc::new(SystemEntropy) as Arc<dyn Entropy>,
+            background: Arc::new(background) as Arc<dyn Background>,
         };
         let directory = Arc::new(Directory::new(member.clone(), data.boot(), env.clock.now()));
         let identity = Identity {
@@ -228,8 +236,14 @@ fn open_index(
         let text = TantivyTextIndex::new(&folder, &number.to_string()).map_err(StartError::Text)?;
         texts.push(Arc::new(text));
     }
-    let embedders = catalog(config);
-    let arguments = NodeIndexArguments { texts, embedders };
+    let arguments = NodeIndexArguments {
+        texts,
+        embedders: catalog(config),
+        segments: SegmentOptions {
+            builder: Arc::new(HoraBuilder),
+            limits: SegmentLimits::default(),
+        },
+    };
     Ok(NodeIndex::new(arguments, directory.clone(), env.clone()))
 }
 

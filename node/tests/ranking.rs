@@ -47,7 +47,7 @@ struct Labelled {
 struct Corpus {
     texts: TantivyTextIndex,
     _folder: tempfile::TempDir,
-    vectors: Vec<(Key, Embedding)>,
+    vectors: Vec<(Key, Vec<Embedding>)>,
     model: BuiltinModel,
     /// Queries that were embedded before.
     known: BTreeMap<String, Embedding>,
@@ -112,8 +112,9 @@ impl Corpus {
                 words: text.words,
                 tags: Vec::new(),
             }));
-            let vector = corpus.embed(&text.meaning);
-            corpus.vectors.push((key, vector));
+            let chunks = text.meaning.iter().map(|chunk| corpus.embed(chunk));
+            let vectors = chunks.collect();
+            corpus.vectors.push((key, vectors));
         }
         corpus.texts.apply(changes);
         wait(|done| corpus.texts.commit(Blob::from("all"), done)).expect("commits");
@@ -196,8 +197,9 @@ impl Corpus {
         };
         let hits: Vec<PartitionHit> = match query.kind {
             QueryKind::Semantic { vector, .. } => {
-                let score = |(key, other): &(Key, Embedding)| {
-                    hit(key, vector.cosine(other).expect("of one model"))
+                let score = |(key, chunks): &(Key, Vec<Embedding>)| {
+                    let scores = chunks.iter().filter_map(|chunk| vector.cosine(chunk));
+                    hit(key, scores.fold(f32::NEG_INFINITY, f32::max))
                 };
                 let mut hits: Vec<PartitionHit> = self.vectors.iter().map(score).collect();
                 hits.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(&b.key)));

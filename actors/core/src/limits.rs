@@ -162,8 +162,15 @@ pub const INDEX_PARTITIONS_DEFAULT: u16 = 4;
 pub const INDEX_PARTITIONS_MAX: u16 = 64;
 /// Most bytes of one entry's text that are indexed by words; the rest is not found.
 pub const INDEX_WORDS_BYTES_MAX: usize = 256 * 1024;
-/// Most bytes of one entry's text whose meaning is embedded; models read less than this.
+/// Most bytes of one entry's text whose meaning is embedded, in chunks.
 pub const INDEX_MEANING_BYTES_MAX: usize = 8 * 1024;
+/// Most bytes of text that are embedded as one: about what fits the window of the built-in model,
+/// 128 word pieces.
+pub const INDEX_CHUNK_BYTES: usize = 480;
+/// How many bytes of a chunk the next one repeats.
+pub const INDEX_CHUNK_OVERLAP_BYTES: usize = 96;
+/// Most chunks, and with them vectors, of one entry.
+pub const INDEX_CHUNKS_MAX: usize = 32;
 /// Most dimensions of an embedding.
 pub const EMBEDDING_DIM_MAX: usize = 4096;
 /// Longest name of an embedding model, in bytes.
@@ -198,14 +205,39 @@ pub const INDEX_UNCOMMITTED_MAX: usize = 4096;
 pub const INDEX_PENDING_TEXTS_MAX: usize = 1024;
 /// Most entries in one page of changes that an index partition asks for.
 pub const INDEX_FEED_PAGE_MAX: usize = 128;
+/// Rows at which the newest vectors of a namespace are sealed into a segment.
+pub const SEGMENT_SEAL_ROWS: usize = 4096;
+/// So many sealed vectors without a graph are merged into a segment that has one.
+pub const SEGMENT_FLAT_ROWS: usize = 16 * 1024;
+/// The same once nothing was written for [`SEGMENT_SETTLE_MS`]; fewer are compared one by one.
+pub const SEGMENT_SETTLED_ROWS: usize = 4096;
+/// Most vectors of one segment: what is held twice while segments are merged.
+pub const SEGMENT_GRAPH_ROWS_MAX: usize = 100_000;
+/// When nothing was written for so long, in milliseconds, merging pays even if there is little.
+pub const SEGMENT_SETTLE_MS: u64 = 5_000;
+/// A segment is written anew when so many hundredths of its vectors are dead.
+pub const SEGMENT_DEAD_PERCENT: usize = 30;
+/// Fewest dead vectors for which the newest vectors are looked through before they are sealed.
+pub const SEGMENT_BUFFER_DEAD_MIN: usize = 256;
+/// Pause after a merge of segments that failed, in milliseconds.
+pub const SEGMENT_BUILD_RETRY_MS: u64 = 60_000;
+/// Fewest vectors near a query that a graph is asked for. More miss less and cost more.
+pub const SEARCH_WIDTH_MIN: usize = 64;
+/// A prefix with no more keys than this is searched by comparing their vectors alone.
+pub const SEARCH_PREFIX_KEYS_MAX: usize = 2048;
+/// Merges of segments that wait for a node's background thread; beyond it they are tried later.
+pub const BACKGROUND_JOBS_MAX: usize = 256;
 /// Most stored vectors that an index partition reads at once.
 pub const INDEX_LOAD_ENTRIES: usize = 1024;
 /// Most texts of one index partition that are being embedded.
 pub const INDEX_EMBEDS_IN_FLIGHT_MAX: usize = 64;
 /// Most vectors that an index partition keeps for entries it has not learned yet.
 pub const INDEX_EARLY_SHIPS_MAX: usize = 1024;
-/// Most shipped vectors that wait in one index partition; beyond it they are computed there.
+/// Most shipped vectors, and questions for vectors, that wait in one index partition; beyond it they
+/// are computed where they are missing.
 pub const INDEX_SHIPS_QUEUED_MAX: usize = 1024;
+/// Most keys of one question for vectors.
+pub const INDEX_WANTS_MAX: usize = 64;
 /// A purge waits so long for an index that stands still, in milliseconds; then it goes on without.
 pub const INDEX_STALLED_MS: u64 = 600_000;
 /// How often a text is given to the embedder before it is given up for a while.
@@ -242,6 +274,15 @@ const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);
 const _: () = assert!(INDEX_FEED_PAGE_MAX <= INDEX_PENDING_TEXTS_MAX);
 const _: () = assert!(4 * INDEX_PENDING_DOWN_MAX < INDEX_PENDING_TEXTS_MAX);
 const _: () = assert!(SEARCH_FETCH_MAX * (KEY_BYTES_MAX + 64) < PACKET_BYTES_MAX);
+// Chunks are at least three quarters full.
+const _: () = assert!(
+    INDEX_CHUNKS_MAX * (INDEX_CHUNK_BYTES - INDEX_CHUNK_BYTES / 4 - INDEX_CHUNK_OVERLAP_BYTES)
+        >= INDEX_MEANING_BYTES_MAX
+);
+const _: () = assert!(INDEX_CHUNKS_MAX * EMBEDDING_DIM_MAX * 4 < PAGE_BYTES_MAX);
+const _: () = assert!(SEGMENT_SEAL_ROWS <= SEGMENT_FLAT_ROWS);
+const _: () = assert!(SEGMENT_SETTLED_ROWS <= SEGMENT_FLAT_ROWS);
+const _: () = assert!(SEGMENT_FLAT_ROWS <= SEGMENT_GRAPH_ROWS_MAX);
 const _: () = assert!(2 * TOP_K_MAX + 16 <= SEARCH_FETCH_MAX);
 const _: () =
     assert!(INDEX_PARTITIONS_DEFAULT as usize * INDEX_EMBEDS_IN_FLIGHT_MAX <= EMBED_TEXTS_MAX);

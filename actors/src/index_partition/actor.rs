@@ -5,14 +5,16 @@
 //! which serves keys all the same.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use engram_core::index::PartitionError;
 use engram_core::index::partition::{
-    Effect, EmbedFailure, EmbedTicket, Event, IndexPartition, LoadTicket, PartitionConfig,
-    QueryTicket, StoreTicket,
+    BuildTicket, Effect, EmbedFailure, EmbedTicket, Event, IndexPartition, LoadTicket,
+    PartitionConfig, QueryTicket, StoreTicket,
 };
+use engram_core::index::vectors::{BuildError, SegmentOrder};
 use engram_core::limits::FAILURES_LIMIT_MAX;
 use engram_core::storage::{RangeQuery, WriteBatch};
 use engram_core::types::{Blob, MemberId, Millis, ShardId};
@@ -20,11 +22,11 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::{Inbox, PendingQuery};
 use super::{
-    Embedders, IndexPartitionHandle, IndexPartitionMessage, PartitionPeers, ShardFeed,
-    SharedLookup, TextIndex, TextIndexError,
+    Embedders, IndexPartitionHandle, IndexPartitionMessage, PartitionPeers, SegmentOptions,
+    ShardFeed, SharedLookup, TextIndex, TextIndexError,
 };
 use crate::embedder::{EmbedError, EmbedPriority};
-use crate::env::{Clock, ReadOutcome, ReadQuery, Store, StoreError};
+use crate::env::{Background, Clock, ReadOutcome, ReadQuery, Store, StoreError};
 
 /// First pause before a new life after a failure; it doubles with each further one.
 const RETRY_MS: u64 = 500;
@@ -47,6 +49,10 @@ pub struct IndexPartitionArguments {
     pub store: Arc<dyn Store>,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Where segments of vectors are merged.
+    pub background: Arc<dyn Background>,
+    /// How.
+    pub segments: SegmentOptions,
     /// The full-text index of this partition alone.
     pub text: Arc<dyn TextIndex>,
     /// The shards.
@@ -86,7 +92,7 @@ impl Actor for IndexPartitionActor {
         let inbox = arguments.handle.inbox();
         inbox.attach(myself.clone());
         myself.cast(IndexPartitionMessage::Begin { life: 1 })?;
-        let machine = IndexPartition::new(PartitionConfig { me: arguments.me });
+        let machine = new_machine(&arguments);
         Ok(IndexPartitionState {
             arguments,
             inbox,
@@ -114,6 +120,7 @@ impl Actor for IndexPartitionActor {
             IndexPartitionMessage::Hosted(_)
             | IndexPartitionMessage::Advanced
             | IndexPartitionMessage::Shipped(..)
+            | IndexPartitionMessage::Wanted(..)
             | IndexPartitionMessage::Query(..)
                 if !state.running => {}
             IndexPartitionMessage::Hosted(shard) => state.step(&myself, Event::Host(shard)),
@@ -124,6 +131,10 @@ impl Actor for IndexPartitionActor {
             }
             IndexPartitionMessage::Shipped(ship, permit) => {
                 state.step(&myself, Event::Shipped(*ship));
+                drop(permit);
+            }
+            IndexPartitionMessage::Wanted(from, want, permit) => {
+                state.step(&myself, Event::Wanted { from, want });
                 drop(permit);
             }
             IndexPartitionMessage::Query(query, pending) => {
@@ -212,9 +223,7 @@ impl IndexPartitionState {
         self.life += 1;
         self.running = false;
         self.queries.clear();
-        self.machine = IndexPartition::new(PartitionConfig {
-            me: self.arguments.me,
-        });
+        self.machine = new_machine(&self.arguments);
     }
 
     fn step(&mut self, myself: &ActorRef<IndexPartitionMessage>, event: Event) {
@@ -260,8 +269,11 @@ impl IndexPartitionState {
                 }
                 None => tell.embedded(ticket, Err(EmbedError::NoModel(model))),
             },
+            Effect::BuildSegment { ticket, order } => self.build(tell, ticket, order),
             Effect::Store { ticket, batch } => self.store(tell, ticket, batch),
             Effect::Ship(ship) => self.arguments.peers.ship(ship),
+            Effect::ShipTo(to, ship) => self.arguments.peers.ship_to(to, ship),
+            Effect::AskPeer { turn, want } => self.arguments.peers.ask(turn, want),
             Effect::ApplyText(changes) => self.arguments.text.apply(changes),
             Effect::ClearText => self.arguments.text.clear(),
             Effect::CommitText(watermark) => self.commit(tell, watermark),
@@ -303,6 +315,23 @@ impl IndexPartitionState {
             .read(ReadQuery::Range(range), Box::new(done));
     }
 
+    fn build(&self, tell: Teller, ticket: BuildTicket, order: SegmentOrder) {
+        let builder = self.arguments.segments.builder.clone();
+        let asked = tell.clone();
+        let job = move || {
+            let build = AssertUnwindSafe(|| order.carry_out(builder.as_ref()));
+            let result = catch_unwind(build).unwrap_or(Err(BuildError::Panicked));
+            if let Err(error) = &result {
+                tracing::warn!(%error, "segments of vectors were not merged");
+            }
+            tell.happened(Event::SegmentBuilt { ticket, result });
+        };
+        if let Err(full) = self.arguments.background.run(Box::new(job)) {
+            let result = Err(BuildError::Refused(full.to_string()));
+            asked.happened(Event::SegmentBuilt { ticket, result });
+        }
+    }
+
     fn store(&self, tell: Teller, ticket: StoreTicket, batch: WriteBatch) {
         let done = move |result: Result<_, StoreError>| {
             tell.happened(Event::Stored {
@@ -342,7 +371,15 @@ impl IndexPartitionState {
     }
 }
 
+fn new_machine(arguments: &IndexPartitionArguments) -> IndexPartition {
+    IndexPartition::new(PartitionConfig {
+        me: arguments.me,
+        segments: arguments.segments.limits,
+    })
+}
+
 /// Tells the actor what happened to what it asked for, from any thread.
+#[derive(Clone)]
 struct Teller {
     actor: ActorRef<IndexPartitionMessage>,
     life: u64,

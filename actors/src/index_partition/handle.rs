@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engram_core::index::partition::PartitionReport;
 use engram_core::index::{
-    FailedEmbedding, PartitionError, PartitionHits, PartitionQuery, VectorShip,
+    FailedEmbedding, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant,
 };
 use engram_core::limits::{INDEX_QUERIES_MAX, INDEX_SHIPS_QUEUED_MAX};
-use engram_core::types::{Lseq, NamespaceId, ShardId};
+use engram_core::types::{Lseq, MemberId, NamespaceId, ShardId};
 use ractor::ActorRef;
 
 use super::IndexPartitionMessage;
@@ -83,6 +83,16 @@ impl IndexPartitionHandle {
         {
             self.inbox
                 .cast(IndexPartitionMessage::Shipped(Box::new(ship), permit));
+        }
+    }
+
+    /// Another replica misses vectors. Dropped if too much waits: then it asks elsewhere.
+    pub fn wanted(&self, from: MemberId, want: VectorWant) {
+        if let Some(permit) =
+            Permit::take(&self.inbox, |inbox| &inbox.ships, INDEX_SHIPS_QUEUED_MAX)
+        {
+            self.inbox
+                .cast(IndexPartitionMessage::Wanted(from, want, permit));
         }
     }
 

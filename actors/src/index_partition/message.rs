@@ -1,8 +1,8 @@
 //! The mailbox of an index partition.
 
 use engram_core::index::partition::Event;
-use engram_core::index::{PartitionQuery, VectorShip};
-use engram_core::types::{NamespaceId, ShardId};
+use engram_core::index::{PartitionQuery, VectorShip, VectorWant};
+use engram_core::types::{MemberId, NamespaceId, ShardId};
 use ractor_cluster::RactorMessage;
 
 use super::handle::{FailuresDone, PendingQuery, Permit, StatsDone};
@@ -22,6 +22,8 @@ pub enum IndexPartitionMessage {
     Advanced,
     /// From another replica: a vector. If it is lost, it is computed here.
     Shipped(Box<VectorShip>, Permit),
+    /// From another replica: it misses vectors. If it is lost, the sender asks elsewhere.
+    Wanted(MemberId, VectorWant, Permit),
     /// From ingress: a search, answered through the callback. If it is lost, so says the callback.
     Query(Box<PartitionQuery>, PendingQuery),
     /// From diagnosis, answered through the callback.

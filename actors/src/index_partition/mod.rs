@@ -27,7 +27,7 @@ pub use directory_seams::{DirectoryFeed, DirectoryLookup};
 pub use handle::{FailuresDone, IndexPartitionHandle, PendingQuery, Permit, QueryDone, StatsDone};
 pub use memory_text_index::MemoryTextIndex;
 pub use message::IndexPartitionMessage;
-pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone};
+pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone, SegmentOptions};
 pub use seams::{
     Embedders, FeedPageDone, FreshPositionDone, PartitionPeers, ShardFeed, SharedLookup,
 };

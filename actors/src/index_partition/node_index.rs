@@ -5,10 +5,12 @@ use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engram_core::index::partition::PartitionReport;
+use engram_core::index::vectors::{SegmentBuilder, SegmentLimits};
 use engram_core::index::{
-    FailedEmbedding, PartitionError, PartitionHits, PartitionQuery, VectorShip, partition_of,
+    FailedEmbedding, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant,
+    partition_of,
 };
-use engram_core::types::{Lseq, Millis, NamespaceId, ShardId};
+use engram_core::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
 use engram_core::wire::{Frame, MissingEmbedder, PartitionStatus};
 
 use super::{
@@ -30,6 +32,17 @@ pub struct NodeIndexArguments {
     pub texts: Vec<Arc<dyn TextIndex>>,
     /// The embedders, by the name that namespaces use.
     pub embedders: EmbedderCatalog,
+    /// How segments of vectors are made.
+    pub segments: SegmentOptions,
+}
+
+/// How segments of vectors are made.
+#[derive(Clone)]
+pub struct SegmentOptions {
+    /// Makes their graphs.
+    pub builder: Arc<dyn SegmentBuilder>,
+    /// When they are merged.
+    pub limits: SegmentLimits,
 }
 
 /// The index partitions of one node.
@@ -40,6 +53,7 @@ pub struct NodeIndex {
     catalog: Arc<EmbedderCatalog>,
     queued: Vec<QueuedEmbedder>,
     rates: Mutex<BTreeMap<u16, Rate>>,
+    segments: SegmentOptions,
     lookup: SharedLookup,
     directory: Arc<Directory>,
     env: Env,
@@ -48,7 +62,11 @@ pub struct NodeIndex {
 impl NodeIndex {
     /// Partitions without actors: the node supervisor starts those.
     pub fn new(arguments: NodeIndexArguments, directory: Arc<Directory>, env: Env) -> NodeIndex {
-        let NodeIndexArguments { texts, embedders } = arguments;
+        let NodeIndexArguments {
+            texts,
+            embedders,
+            segments,
+        } = arguments;
         let catalog = Arc::new(embedders);
         NodeIndex {
             partitions: texts.iter().map(|_| IndexPartitionHandle::new()).collect(),
@@ -56,6 +74,7 @@ impl NodeIndex {
             embedders: Embedders::new(catalog.available()),
             queued: catalog.queued(),
             rates: Mutex::default(),
+            segments,
             lookup: Arc::new(DirectoryLookup::new(directory.clone(), catalog.clone())),
             catalog,
             directory,
@@ -69,6 +88,7 @@ impl NodeIndex {
     pub fn inline(
         texts: Vec<Arc<dyn TextIndex>>,
         embedders: BTreeMap<String, Arc<dyn Embedder>>,
+        segments: SegmentOptions,
         directory: Arc<Directory>,
         env: Env,
     ) -> NodeIndex {
@@ -79,6 +99,7 @@ impl NodeIndex {
         let arguments = NodeIndexArguments {
             texts,
             embedders: catalog,
+            segments,
         };
         NodeIndex::new(arguments, directory, env)
     }
@@ -132,6 +153,8 @@ impl NodeIndex {
             handle: self.partitions.get(number)?.clone(),
             store: self.env.store.clone(),
             clock: self.env.clock.clone(),
+            background: self.env.background.clone(),
+            segments: self.segments.clone(),
             text: self.texts.get(number)?.clone(),
             feed: Arc::new(DirectoryFeed::new(self.directory.clone())),
             peers: Arc::new(DirectoryPeers {
@@ -172,6 +195,13 @@ impl NodeIndex {
     pub fn shipped(&self, ship: VectorShip) {
         if let Some(partition) = self.partition(ship.shard) {
             partition.shipped(ship);
+        }
+    }
+
+    /// Another replica misses vectors.
+    pub fn wanted(&self, from: MemberId, want: VectorWant) {
+        if let Some(partition) = self.partition(want.shard) {
+            partition.wanted(from, want);
         }
     }
 
@@ -245,7 +275,8 @@ impl NodeIndex {
             texts: stats.documents,
             vectors: stats.vectors as u64,
             segments: stats.segments as u64,
-            memory_bytes: stats.vector_bytes as u64,
+            vector_bytes: stats.vector_bytes as u64,
+            graphs: stats.graphs as u64,
             embedding: stats.pending_embeddings as u64,
             embed_failures: stats.embed_failures as u64,
             embedded: stats.embedded,
@@ -306,21 +337,36 @@ struct DirectoryPeers {
     env: Env,
 }
 
-impl PartitionPeers for DirectoryPeers {
-    fn ship(&self, ship: VectorShip) {
+impl DirectoryPeers {
+    /// The other replicas of a shard.
+    fn others(&self, shard: ShardId) -> Vec<MemberId> {
         let Some(config) = self.directory.config() else {
-            return;
-        };
-        let Some(shard) = config.shard(ship.shard) else {
-            return;
+            return Vec::new();
         };
         let me = self.directory.me.id;
-        let peers: Vec<_> = shard
-            .members
-            .iter()
-            .copied()
-            .filter(|peer| *peer != me)
-            .collect();
+        let members = config.shard(shard).map(|found| found.members.clone());
+        let members = members.unwrap_or_default().into_iter();
+        members.filter(|peer| *peer != me).collect()
+    }
+}
+
+impl PartitionPeers for DirectoryPeers {
+    fn ship_to(&self, to: MemberId, ship: VectorShip) {
+        self.env.transport.send(to, &Frame::VectorShip(ship));
+    }
+
+    fn ask(&self, turn: u32, want: VectorWant) {
+        let live = self.directory.live();
+        let mut peers = self.others(want.shard);
+        peers.retain(|peer| live.contains(peer));
+        let turn = usize::try_from(turn).unwrap_or(0);
+        if let Some(peer) = peers.get(turn % peers.len().max(1)) {
+            self.env.transport.send(*peer, &Frame::VectorWant(want));
+        }
+    }
+
+    fn ship(&self, ship: VectorShip) {
+        let peers = self.others(ship.shard);
         if !peers.is_empty() {
             self.env
                 .transport

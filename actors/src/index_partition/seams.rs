@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use engram_core::index::{FeedPage, FeedRequest, IndexOptionsLookup, ModelId, VectorShip};
-use engram_core::types::{Lseq, ShardId};
+use engram_core::index::{
+    FeedPage, FeedRequest, IndexOptionsLookup, ModelId, VectorShip, VectorWant,
+};
+use engram_core::types::{Lseq, MemberId, ShardId};
 
 use crate::embedder::Embedder;
 
@@ -29,6 +31,13 @@ pub trait ShardFeed: Send + Sync + 'static {
 pub trait PartitionPeers: Send + Sync + 'static {
     /// Gives a vector to every other replica of its shard. Never blocks; may be lost.
     fn ship(&self, ship: VectorShip);
+
+    /// Gives vectors to one replica of their shard. Never blocks; may be lost.
+    fn ship_to(&self, to: MemberId, ship: VectorShip);
+
+    /// Asks another replica of the shard for vectors, by `turn` each time another one. Never blocks;
+    /// may be lost.
+    fn ask(&self, turn: u32, want: VectorWant);
 }
 
 /// The embedders of a node, by model.

@@ -134,6 +134,11 @@ impl Router {
                     index.shipped(ship);
                 }
             }
+            Frame::VectorWant(want) => {
+                if let Some(index) = self.directory.index() {
+                    index.wanted(from, want);
+                }
+            }
             Frame::Request(_) | Frame::Response(..) => {
                 debug!(%from, "dropped a client's frame from a member");
             }

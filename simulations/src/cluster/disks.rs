@@ -1,7 +1,7 @@
 //! What happens on simulated disks: appends queue up, syncs make groups of them durable, reads
 //! take their time.
 
-use engram_actors::env::{AppendDone, ReadDone, ReadOutcome, ReadQuery, StoreError};
+use engram_actors::env::{AppendDone, Job, ReadDone, ReadOutcome, ReadQuery, StoreError};
 use engram_core::types::Lsn;
 
 use super::state::{Happening, State};
@@ -113,6 +113,17 @@ impl State {
         it.next_read += 1;
         it.reads.insert(read, (query, done));
         self.at(at_us, Happening::Looked { node, life, read });
+    }
+
+    /// A node does something in the background. How long it takes depends on nothing that is drawn.
+    pub(super) fn work_later(&mut self, node: usize, work: Job) {
+        let at_us = self.leaves_us(node);
+        let it = self.node_mut(node);
+        let (job, life) = (it.next_job, it.life);
+        it.next_job += 1;
+        it.jobs.insert(job, work);
+        let takes_us = 100 + job * 7_919 % 200_000;
+        self.at(at_us + takes_us, Happening::Worked { node, life, job });
     }
 
     /// A read has its answer.

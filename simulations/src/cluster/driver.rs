@@ -133,6 +133,18 @@ impl Driver {
                     done(Ok(outcome));
                 }
             }
+            Happening::Worked { node, life, job } => {
+                let work = {
+                    let mut state = world.lock();
+                    if !state.lives(node, life) {
+                        return;
+                    }
+                    state.node_mut(node).jobs.remove(&job)
+                };
+                if let Some(work) = work {
+                    work();
+                }
+            }
             Happening::Link { low, high } => {
                 let mut state = world.lock();
                 state.look_at_link(low, high);
@@ -270,7 +282,13 @@ impl Driver {
         }
         let hash: Arc<dyn Embedder> = Arc::new(InlineEmbedder::new(Box::new(HashModel)));
         let models = BTreeMap::from([("builtin".to_owned(), hash)]);
-        let index = NodeIndex::inline(texts, models, directory.clone(), env.clone());
+        let index = NodeIndex::inline(
+            texts,
+            models,
+            seams::segments(),
+            directory.clone(),
+            env.clone(),
+        );
         directory.set_index(Arc::new(index));
         let world = self.world.clone();
         let arguments = NodeArguments {
@@ -363,6 +381,7 @@ impl Happening {
             | Happening::Request { node, .. }
             | Happening::Synced { node, .. }
             | Happening::Looked { node, .. }
+            | Happening::Worked { node, .. }
             | Happening::Notice { node, .. } => Some(*node),
             _ => None,
         }
@@ -419,6 +438,7 @@ impl State {
             process: it.process.take(),
             _appends: std::mem::take(&mut it.appends),
             _reads: std::mem::take(&mut it.reads),
+            _jobs: std::mem::take(&mut it.jobs),
         };
         let kept = it.disk.crash(&mut self.disks);
         if kept.iter().any(|queued| !queued.batch.is_empty()) {
@@ -456,5 +476,6 @@ impl State {
 struct Remains {
     process: Option<Process>,
     _appends: std::collections::VecDeque<engram_actors::env::AppendDone>,
+    _jobs: BTreeMap<u64, engram_actors::env::Job>,
     _reads: BTreeMap<u64, (engram_actors::env::ReadQuery, engram_actors::env::ReadDone)>,
 }

@@ -162,6 +162,7 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::PartitionQuery(..) => "partition-query",
         Frame::PartitionHits(..) => "partition-hits",
         Frame::VectorShip(_) => "vector-ship",
+        Frame::VectorWant(_) => "vector-want",
         Frame::Register(request) => match request.body {
             RequestBody::Read { .. } => "read",
             RequestBody::Prepare { .. } => "prepare",

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use engram_actors::directory::Directory;
-use engram_actors::env::{AppendDone, ReadDone, ReadQuery};
+use engram_actors::env::{AppendDone, Job, ReadDone, ReadQuery};
 use engram_actors::index_partition::{MemoryTextIndex, TextIndex};
 use engram_actors::ingress::Router;
 use engram_actors::supervisor::{NodeMessage, Stopped};
@@ -55,6 +55,9 @@ pub(super) struct Node {
     pub(super) appends: VecDeque<AppendDone>,
     pub(super) reads: BTreeMap<u64, (ReadQuery, ReadDone)>,
     pub(super) next_read: u64,
+    /// Background jobs that are under way.
+    pub(super) jobs: BTreeMap<u64, Job>,
+    pub(super) next_job: u64,
     /// The full-text indexes: files of their own, which are synced apart from the store.
     pub(super) texts: Vec<Arc<dyn TextIndex>>,
     /// How far its clock is ahead of the slowest one allowed.
@@ -101,6 +104,8 @@ impl Node {
             appends: VecDeque::new(),
             reads: BTreeMap::new(),
             next_read: 0,
+            jobs: BTreeMap::new(),
+            next_job: 0,
             texts: empty_texts(partitions),
             ahead_ms,
             paused: None,

@@ -4,13 +4,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engram_actors::env::{
-    AppendDone, Clock, Entropy, Env, ReadDone, ReadQuery, Store, StoreError, Transport,
+    AppendDone, Background, BackgroundFull, Clock, Entropy, Env, Job, ReadDone, ReadQuery, Store,
+    StoreError, Transport,
 };
+use engram_actors::index_partition::SegmentOptions;
+use engram_core::index::vectors::SegmentLimits;
 use engram_core::limits::{STORE_APPEND_BYTES_MAX, STORE_APPENDS_MAX, STORE_READS_MAX};
 use engram_core::protocol::random::Random;
 use engram_core::storage::WriteBatch;
 use engram_core::types::{IoId, Lsn, MemberId, Millis, SessionId};
 use engram_core::wire::Frame;
+use engram_segments::HoraBuilder;
 
 use super::state::World;
 use crate::disk::Queued;
@@ -33,8 +37,23 @@ pub(super) fn env(world: &Arc<World>, node: usize, life: u64, seed: u64) -> Env 
     Env {
         store: Arc::new(SimStore(holder.clone())),
         transport: Arc::new(SimTransport(holder.clone())),
-        clock: Arc::new(SimClock(holder)),
+        clock: Arc::new(SimClock(holder.clone())),
+        background: Arc::new(SimBackground(holder)),
         entropy: Arc::new(SimEntropy(Mutex::new(Random::new(seed)))),
+    }
+}
+
+/// Segments of vectors are merged early, so that the few keys of a world are enough for it.
+pub(super) fn segments() -> SegmentOptions {
+    SegmentOptions {
+        builder: Arc::new(HoraBuilder),
+        limits: SegmentLimits {
+            seal_rows: 2,
+            flat_rows: 4,
+            settled_rows: 3,
+            graph_rows_max: 16,
+            settle_ms: 500,
+        },
     }
 }
 
@@ -52,6 +71,20 @@ impl Entropy for SimEntropy {
     fn next_u64(&self) -> u64 {
         let mut random = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         random.next_u64()
+    }
+}
+
+struct SimBackground(Holder);
+
+impl Background for SimBackground {
+    fn run(&self, job: Job) -> Result<(), BackgroundFull> {
+        let Holder { world, node, life } = &self.0;
+        world.with(|state| {
+            if state.lives(*node, *life) {
+                state.work_later(*node, job);
+            }
+        });
+        Ok(())
     }
 }
 

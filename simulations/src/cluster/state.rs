@@ -48,6 +48,8 @@ pub(super) enum Happening {
     Synced { node: usize, life: u64 },
     /// A node's disk has looked something up.
     Looked { node: usize, life: u64, read: u64 },
+    /// A node has done a background job.
+    Worked { node: usize, life: u64, job: u64 },
     /// Time to see whether two nodes reach each other.
     Link { low: usize, high: usize },
     /// A node notices that a link is up, or down.

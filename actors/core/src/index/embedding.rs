@@ -3,8 +3,8 @@
 use bincode::de::Decoder;
 use bincode::error::DecodeError;
 use bincode::{Decode, Encode};
+use engram_kernels::dot;
 
-use super::dot::dot;
 use crate::limits::EMBEDDING_DIM_MAX;
 
 /// How far the squared length of a received vector may be from 1. Models round in single

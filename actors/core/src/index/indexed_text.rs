@@ -2,6 +2,7 @@
 
 use super::json_text::{Scalar, field_scalars, scalars};
 use super::key_words::{key_parts, key_words};
+use super::text_chunks::text_chunks;
 use crate::limits::{INDEX_MEANING_BYTES_MAX, INDEX_WORDS_BYTES_MAX};
 use crate::types::IndexSource as Source;
 
@@ -10,8 +11,8 @@ use crate::types::IndexSource as Source;
 pub struct IndexedText {
     /// For the full-text index. Empty: nothing to find it by.
     pub words: String,
-    /// For the embedder. Empty: it has no meaning that could be embedded.
-    pub meaning: String,
+    /// For the embedder, in chunks. Empty: it has no meaning that could be embedded.
+    pub meaning: Vec<String>,
 }
 
 impl IndexedText {
@@ -56,15 +57,10 @@ impl IndexedText {
                 }
             }
         }
-        let mut text = IndexedText {
+        IndexedText {
             words: words.text,
-            meaning: meaning.text,
-        };
-        // Punctuation alone means nothing, and models refuse blank text.
-        if !text.meaning.contains(char::is_alphanumeric) {
-            text.meaning.clear();
+            meaning: text_chunks(&meaning.text),
         }
-        text
     }
 }
 
@@ -124,10 +120,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::limits::INDEX_CHUNKS_MAX;
 
     fn text(source: Source, key: &str, value: &[u8]) -> (String, String) {
         let text = IndexedText::from_entry(&source, key.as_bytes(), value);
-        (text.words, text.meaning)
+        (text.words, text.meaning.concat())
     }
 
     #[test]
@@ -203,7 +200,7 @@ mod tests {
         let value = "é".repeat(INDEX_WORDS_BYTES_MAX);
         let (words, meaning) = text(Source::Both, "k", value.as_bytes());
         assert!((INDEX_WORDS_BYTES_MAX - 2..=INDEX_WORDS_BYTES_MAX).contains(&words.len()));
-        assert!((INDEX_MEANING_BYTES_MAX - 2..=INDEX_MEANING_BYTES_MAX).contains(&meaning.len()));
+        assert!(meaning.len() >= INDEX_MEANING_BYTES_MAX - 2);
     }
 
     proptest! {
@@ -213,7 +210,7 @@ mod tests {
             for source in [Source::Key, Source::Value, Source::Both, field] {
                 let text = IndexedText::from_entry(&source, &key, &value);
                 prop_assert!(text.words.len() <= INDEX_WORDS_BYTES_MAX);
-                prop_assert!(text.meaning.len() <= INDEX_MEANING_BYTES_MAX);
+                prop_assert!(text.meaning.len() <= INDEX_CHUNKS_MAX);
             }
         }
     }

@@ -1,11 +1,10 @@
 //! Search within one node, without I/O: which text of an entry is indexed, vectors and their
 //! exact scan, the best of many hits, and how vectors are stored.
 
-mod dot;
 mod embedding;
+mod embeddings;
 mod failed_embedding;
 mod feed;
-mod flat_segment;
 mod hash_embedder;
 mod indexed_text;
 mod json_text;
@@ -17,22 +16,23 @@ mod partition_of;
 mod plain_words;
 mod query;
 mod sealed;
-mod segment;
 mod snippet;
 mod sought_words;
 mod stop_words;
 mod text;
 mod text_analyzer;
+mod text_chunks;
 mod text_expression;
 mod text_fold;
 mod text_marks;
 mod top_k;
 mod vector_record;
+pub mod vectors;
 
 pub use embedding::{Embedding, EmbeddingError};
+pub use embeddings::{Embeddings, EmbeddingsError};
 pub use failed_embedding::{EmbedOutlook, FailedEmbedding};
 pub use feed::{FeedEntry, FeedPage, FeedRequest};
-pub use flat_segment::FlatSegment;
 pub use hash_embedder::HashEmbedder;
 pub use indexed_text::IndexedText;
 pub use key_words::key_words;
@@ -42,9 +42,9 @@ pub use partition_of::partition_of;
 pub use plain_words::plain_words;
 pub use query::{
     PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,
+    VectorWant,
 };
 pub use sealed::SealError;
-pub use segment::{Scored, SegmentError, VectorSegment};
 pub use snippet::Snippet;
 pub use sought_words::SoughtWords;
 pub use stop_words::is_stop_word;

@@ -2,7 +2,7 @@
 
 use bincode::{Decode, Encode};
 
-use super::{Embedding, ModelId, WordsMode};
+use super::{Embedding, Embeddings, ModelId, WordsMode};
 use crate::types::{Ballot, Blob, Key, NamespaceId, RecordKey, ShardId};
 
 /// How a partition is searched.
@@ -111,18 +111,31 @@ pub enum PartitionError {
     Failed(String),
 }
 
-/// A vector that the replica which coordinated a write gives to the shard's other replicas.
-/// Idempotent; if it is lost, the receiver computes the vector itself after a while.
+/// Asks another replica for vectors that it may have. Idempotent; if it or the answer is lost, the
+/// sender asks the next replica, and then computes them itself.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct VectorWant {
+    /// Of the keys.
+    pub shard: ShardId,
+    /// By which model.
+    pub model: ModelId,
+    /// Whose vectors, of which versions; at most
+    /// [`INDEX_WANTS_MAX`](crate::limits::INDEX_WANTS_MAX).
+    pub keys: Vec<(RecordKey, Ballot)>,
+}
+
+/// The vectors that the replica which coordinated a write gives to the shard's other replicas.
+/// Idempotent; if it is lost, the receiver computes them itself after a while.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct VectorShip {
     /// Of the key.
     pub shard: ShardId,
-    /// Whose vector.
+    /// Whose vectors.
     pub key: RecordKey,
     /// Of which version.
     pub vtag: Ballot,
     /// By which model.
     pub model: ModelId,
-    /// The vector.
-    pub vector: Embedding,
+    /// The vectors, one a chunk of the text.
+    pub vectors: Embeddings,
 }

@@ -9,20 +9,20 @@ use bincode::{Decode, Encode};
 use bytes::Bytes;
 
 use super::sealed::{SealError, seal, unseal};
-use super::{Embedding, ModelId};
+use super::{Embeddings, ModelId};
 use crate::types::{Ballot, Key, Lseq, NamespaceId, RecordKey, ShardId};
 
-/// The vector of one version of an entry.
+/// The vectors of one version of an entry.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub struct StoredVector {
     /// The version.
     pub vtag: Ballot,
-    /// The model that made the vector.
+    /// The model that made the vectors.
     pub model: ModelId,
     /// The tags of that version.
     pub tags: Vec<String>,
-    /// The vector.
-    pub vector: Embedding,
+    /// The vectors, one a chunk of the text.
+    pub vectors: Embeddings,
 }
 
 /// What a key of the keyspace names.
@@ -108,6 +108,7 @@ pub fn unseal_vector_mark(shard: ShardId, stored: &[u8]) -> Result<Lseq, SealErr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::Embedding;
     use crate::types::{Incarnation, MemberId};
 
     fn key() -> RecordKey {
@@ -129,7 +130,11 @@ mod tests {
             },
             model: ModelId::new("m-1").expect("short"),
             tags: vec!["eu".to_owned()],
-            vector: Embedding::from_unit(vec![0.0, -1.0]).expect("a unit vector"),
+            vectors: Embeddings::new(vec![
+                Embedding::from_unit(vec![0.0, -1.0]).expect("a unit vector"),
+                Embedding::from_unit(vec![1.0, 0.0]).expect("a unit vector"),
+            ])
+            .expect("alike"),
         }
     }
 
@@ -143,7 +148,7 @@ mod tests {
         assert_eq!(hex(&key), "000700000102757365723a31");
         assert_eq!(
             hex(&stored().seal(&key)),
-            "015bd7acfefc73f9eefb2c01fd00000000000100000201036d2d31010265750200000000000080bf"
+            "0134090f6ba9f6e712fb2c01fd00000000000100000201036d2d3101026575020200000000000080bf020000803f00000000"
         );
         assert_eq!(hex(&vector_mark_key(ShardId(7))), "000700000000");
         assert_eq!(

@@ -5,7 +5,7 @@ use bincode::{Decode, Encode};
 use super::client::{ClientRequest, ClientResponse};
 use super::gossip::GossipMessage;
 use super::register::{RegisterReply, RegisterRequest};
-use crate::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip};
+use crate::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant};
 use crate::storage::format::CODEC;
 use crate::types::{LogicalTime, MemberId, RequestId, SessionId, ShardId};
 
@@ -60,6 +60,8 @@ pub enum Frame {
     ),
     /// Member to member: a vector, so that it is computed once for all replicas.
     VectorShip(VectorShip),
+    /// Member to member: vectors are missing there.
+    VectorWant(VectorWant),
 }
 
 /// Bytes that are not a frame of this release.

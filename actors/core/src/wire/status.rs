@@ -80,12 +80,14 @@ pub struct PartitionStatus {
     pub partition: u16,
     /// Entries with words.
     pub texts: u64,
-    /// Entries with vectors.
+    /// Vectors: one for each chunk of a text.
     pub vectors: u64,
+    /// Bytes of memory of the vectors and of the graphs over them, about.
+    pub vector_bytes: u64,
     /// Segments of vectors.
     pub segments: u64,
-    /// Memory of the vectors, about, in bytes.
-    pub memory_bytes: u64,
+    /// Those of them that are searched by a graph.
+    pub graphs: u64,
     /// Texts waiting for their vector.
     pub embedding: u64,
     /// Entries that are not found by meaning, because their text could not be embedded.
@@ -109,7 +111,7 @@ pub struct PartitionStatus {
 pub struct NamespaceStatus {
     /// Which.
     pub namespace: NamespaceId,
-    /// Entries with vectors.
+    /// Vectors: one for each chunk of a text.
     pub vectors: u64,
     /// Segments of vectors.
     pub segments: u64,

@@ -6,10 +6,11 @@ use std::sync::{Mutex, mpsc};
 
 use bytes::Bytes;
 use engram_core::index::partition::PartitionStats;
+use engram_core::index::vectors::{ExactBuilder, SegmentLimits};
 use engram_core::index::{
     Embedding, FeedEntry, FeedPage, FeedRequest, HashEmbedder, IndexOptions, ModelId,
     NamespaceIndexing, PartitionHits, PartitionQuery, QueryKind, Source, TextChange, TextQuery,
-    VectorShip, WordsMode,
+    VectorShip, VectorWant, WordsMode,
 };
 use engram_core::limits::INDEX_QUERIES_MAX;
 use engram_core::storage::{RangePage, WriteOp};
@@ -21,7 +22,7 @@ use super::super::{
 };
 use super::*;
 use crate::embedder::{EmbedDone, Embedder, HashModel, InlineEmbedder};
-use crate::env::{AppendDone, ReadDone};
+use crate::env::{AppendDone, BackgroundFull, Job, ReadDone};
 
 const SHARD: ShardId = ShardId(4);
 const SPACE: NamespaceId = NamespaceId(1);
@@ -80,6 +81,24 @@ impl Store for Disk {
     }
 }
 
+/// Segments are merged early, and at once.
+const LIMITS: SegmentLimits = SegmentLimits {
+    seal_rows: 2,
+    flat_rows: 4,
+    settled_rows: 2,
+    graph_rows_max: 16,
+    settle_ms: 500,
+};
+
+struct Inline;
+
+impl Background for Inline {
+    fn run(&self, job: Job) -> Result<(), BackgroundFull> {
+        job();
+        Ok(())
+    }
+}
+
 /// What both members have learned.
 #[derive(Default)]
 struct Log(Mutex<Vec<FeedEntry>>);
@@ -106,11 +125,22 @@ impl ShardFeed for Log {
     }
 }
 
-/// Gives vectors to the other member.
+/// Gives vectors to the other member, and asks it for them.
 #[derive(Default)]
 struct Wire(Mutex<Option<IndexPartitionHandle>>);
 
 impl PartitionPeers for Wire {
+    fn ship_to(&self, _to: MemberId, ship: VectorShip) {
+        self.ship(ship);
+    }
+
+    fn ask(&self, _turn: u32, want: VectorWant) {
+        if let Some(other) = &*self.0.lock().expect("not poisoned") {
+            // There are two members; the answer goes to the only other one.
+            other.wanted(MemberId(0), want);
+        }
+    }
+
     fn ship(&self, ship: VectorShip) {
         if let Some(other) = &*self.0.lock().expect("not poisoned") {
             other.shipped(ship);
@@ -189,6 +219,11 @@ impl Member {
             handle,
             store: Arc::new(Disk::default()),
             clock: Arc::new(VirtualClock(Instant::now())),
+            background: Arc::new(Inline),
+            segments: SegmentOptions {
+                builder: Arc::new(ExactBuilder),
+                limits: LIMITS,
+            },
             text: text.clone(),
             feed: log.clone(),
             peers: wire.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use bytes::Bytes;
+use engram_core::index::vectors::{ExactBuilder, SegmentLimits};
 use engram_core::protocol::register::proposer::Operation;
 use engram_core::storage::{Keyspace, RangePage, WriteBatch, WriteOp};
 use engram_core::types::{
@@ -14,11 +15,12 @@ use engram_core::wire::{Frame, ReturnAddress};
 use tokio::time::Instant;
 
 use super::*;
+use crate::background::BackgroundThread;
 use crate::directory::ShardReport;
 use crate::embedder::EmbedderCatalog;
 use crate::env::{AppendDone, Clock, Entropy, ReadDone, ReadOutcome, ReadQuery, Store, Transport};
 use crate::index_partition::{
-    IndexPartitionActor, MemoryTextIndex, NodeIndex, NodeIndexArguments, TextIndex,
+    IndexPartitionActor, MemoryTextIndex, NodeIndex, NodeIndexArguments, SegmentOptions, TextIndex,
 };
 
 const SHARD: ShardId = ShardId(0);
@@ -147,11 +149,16 @@ impl Node {
             transport: Arc::new(Silence),
             clock: Arc::new(VirtualClock(Instant::now())),
             entropy: Arc::new(Seven),
+            background: Arc::new(BackgroundThread::start().expect("a thread")),
         };
         let text: Arc<dyn TextIndex> = Arc::new(MemoryTextIndex::default());
         let arguments = NodeIndexArguments {
             texts: vec![text],
             embedders: EmbedderCatalog::default(),
+            segments: SegmentOptions {
+                builder: Arc::new(ExactBuilder),
+                limits: SegmentLimits::default(),
+            },
         };
         let index = Arc::new(NodeIndex::new(arguments, directory.clone(), env.clone()));
         directory.set_index(index.clone());

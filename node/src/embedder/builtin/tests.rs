@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
-use engram_core::index::{FlatSegment, VectorSegment};
-use engram_core::types::{Key, NamespaceId, RecordKey};
+use engram_core::index::vectors::{AnnSegment, EntryNumber, FlatSegment, RowNumber};
 use sha2::{Digest, Sha256};
 
 use super::*;
@@ -111,30 +111,21 @@ fn meaning_ranks_above_words() {
         "The stock market fell sharply on Monday",
     ];
     let mut segment = FlatSegment::new(DIM);
-    for (place, vector) in embed(&texts).iter().enumerate() {
-        let name = place.to_string();
-        let key = Key::new(name.as_str()).expect("not empty");
-        let key = RecordKey {
-            namespace: NamespaceId(1),
-            key,
-        };
-        segment.upsert(key, vector).expect("fits");
+    for (number, vector) in (0_u32..).zip(&embed(&texts)) {
+        let pushed = segment.push(RowNumber(number.into()), EntryNumber(number), vector);
+        assert_eq!(pushed, Ok(()));
     }
+    let segment = Arc::new(segment);
     for (query, best) in [
-        ("coding languages", &["0", "1", "2"][..]),
-        ("a sleeping pet", &["3"]),
-        ("how do I cook something", &["4"]),
-        ("shares lost value at the exchange", &["5"]),
+        ("coding languages", &[0, 1, 2][..]),
+        ("a sleeping pet", &[3]),
+        ("how do I cook something", &[4]),
+        ("shares lost value at the exchange", &[5]),
     ] {
         let query_vector = &embed(&[query])[0];
-        let hits = segment
-            .search(query_vector, best.len(), None, &mut |_| true)
-            .expect("fits");
-        let mut found: Vec<String> = hits
-            .iter()
-            .map(|hit| hit.key.key.to_text().into_owned())
-            .collect();
-        found.sort();
+        let nearest = segment.nearest(query_vector, best.len()).expect("fits");
+        let mut found = nearest.slots;
+        found.sort_unstable();
         assert_eq!(found, best, "{query}");
     }
 }

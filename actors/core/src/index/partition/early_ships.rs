@@ -68,7 +68,7 @@ mod tests {
             },
             vtag: Ballot { n, ..Ballot::ZERO },
             model: HashEmbedder::id(),
-            vector: Embedding::new(vec![1.0]).expect("finite"),
+            vectors: Embedding::new(vec![1.0]).expect("finite").into(),
         }
     }
 

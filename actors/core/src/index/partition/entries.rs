@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::super::{
-    EmbedOutlook, Embedding, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
-    NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
+    EmbedOutlook, Embedding, Embeddings, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup,
+    IndexedText, NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
 };
-use super::backlog::Missing;
-use super::space::NewVector;
+use super::backlog::{Finished, Missing};
+use super::space::NewVectors;
 use super::{
-    Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
+    ASK_AFTER_MS, Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
     IndexPartition, NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
 use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
@@ -161,7 +161,7 @@ impl IndexPartition {
             return;
         }
         if meaning.is_empty() {
-            self.spaces.remove(&key);
+            self.spaces.remove(now, &key);
             if let Some(state) = self.shards.get_mut(&shard) {
                 state.begin_removal(lseq);
             }
@@ -173,25 +173,33 @@ impl IndexPartition {
         }
         // The stored vector of the older version stays until it is replaced: the mark stands
         // before this entry, which will come again if the new vector is not stored in time.
-        self.spaces.remove(&key);
+        self.spaces.remove(now, &key);
         let model = options.model;
         let early = self.early.take(&key, vtag, &model);
-        let wait_ms = if vtag.member == self.config.me {
-            0
+        let is_behind = self.shards.get(&shard).is_some_and(|state| {
+            let ahead = state.target.0.saturating_sub(lseq.0);
+            ahead >= INDEX_FEED_PAGE_MAX as u64
+        });
+        let (ask_ms, wait_ms) = if vtag.member == self.config.me {
+            (0, 0)
         } else if self.is_vector_awaited(shard, lseq) {
-            FRESH_SHIP_WAIT_MS
+            (0, FRESH_SHIP_WAIT_MS)
+        } else if is_behind {
+            (0, SHIP_WAIT_MS)
         } else {
-            SHIP_WAIT_MS
+            (ASK_AFTER_MS, SHIP_WAIT_MS)
         };
-        let due = now.plus(wait_ms);
         let missing = Missing {
             shard,
             lseq,
             vtag,
             tags,
             model,
-            text: meaning,
-            due,
+            texts: meaning,
+            vectors: Vec::new(),
+            due: now.plus(ask_ms),
+            embed_at: now.plus(wait_ms),
+            asks: 0,
             // What failed often and comes again has one attempt.
             attempts: attempts.map_or(0, |attempts| attempts.min(EMBED_ATTEMPTS_MAX - 1)),
             reason: None,
@@ -201,7 +209,7 @@ impl IndexPartition {
             Some(ship) => {
                 self.counts.received += 1;
                 self.begin(shard, lseq);
-                self.complete(&key, missing, &ship.vector);
+                self.complete(now, &key, missing, ship.vectors);
             }
             None if self.backlog.is_closed(&missing.model) => self.park(now, &key, &missing),
             None => {
@@ -220,29 +228,48 @@ impl IndexPartition {
     ) {
         match result {
             Ok(vector) => {
-                let Some((key, missing, was_down)) = self.backlog.finish(ticket) else {
+                let vector = Arc::unwrap_or_clone(vector);
+                let Some((finished, was_down)) = self.backlog.finish(now, ticket, vector) else {
                     return;
                 };
                 if was_down {
                     self.model_recovered(now);
                 }
                 self.counts.embedded += 1;
-                if missing.vtag.member == self.config.me {
-                    out.push(Effect::Ship(VectorShip {
-                        shard: missing.shard,
-                        key: key.clone(),
-                        vtag: missing.vtag,
-                        model: missing.model.clone(),
-                        vector: (*vector).clone(),
-                    }));
+                if let Finished::Whole(key, missing) = finished {
+                    self.embedded_all(now, &key, missing, out);
                 }
-                self.complete(&key, missing, &vector);
             }
-            Err(failure) => self.embed_failed(now, ticket, failure),
+            Err(failure) => self.embed_failed(now, ticket, failure, out),
         }
     }
 
-    pub(super) fn shipped(&mut self, ship: VectorShip) {
+    /// All chunks of a text have their vectors, made here.
+    pub(super) fn embedded_all(
+        &mut self,
+        now: Millis,
+        key: &RecordKey,
+        mut missing: Missing,
+        out: &mut Vec<Effect>,
+    ) {
+        let Ok(vectors) = Embeddings::new(std::mem::take(&mut missing.vectors)) else {
+            self.counts.embed_given_up += 1;
+            self.forget_stored(missing.shard, key, missing.lseq);
+            return;
+        };
+        if missing.vtag.member == self.config.me {
+            out.push(Effect::Ship(VectorShip {
+                shard: missing.shard,
+                key: key.clone(),
+                vtag: missing.vtag,
+                model: missing.model.clone(),
+                vectors: vectors.clone(),
+            }));
+        }
+        self.complete(now, key, missing, vectors);
+    }
+
+    pub(super) fn shipped(&mut self, now: Millis, ship: VectorShip) {
         if !self.shards.contains_key(&ship.shard) {
             return;
         }
@@ -252,7 +279,7 @@ impl IndexPartition {
                     return;
                 };
                 self.counts.received += 1;
-                self.complete(&ship.key, missing, &ship.vector);
+                self.complete(now, &ship.key, missing, ship.vectors);
             }
             Some(missing) if missing.vtag > ship.vtag => {}
             _ if self
@@ -263,21 +290,22 @@ impl IndexPartition {
         }
     }
 
-    /// A missing vector is there: it can be found, and the entry is dealt with once it is durable.
-    fn complete(&mut self, key: &RecordKey, missing: Missing, vector: &Embedding) {
+    /// Missing vectors are there: they can be found, and the entry is dealt with once they are
+    /// durable.
+    fn complete(&mut self, now: Millis, key: &RecordKey, missing: Missing, vectors: Embeddings) {
         let (shard, lseq) = (missing.shard, missing.lseq);
-        let new = NewVector {
+        let new = NewVectors {
             key,
             shard,
             vtag: missing.vtag,
             model: &missing.model,
             tags: missing.tags.clone(),
-            vector,
+            vectors: &vectors,
         };
-        if self.spaces.upsert(new).is_err() {
+        if self.spaces.upsert(now, new).is_err() {
             // Of another dimension than the model's other vectors: comparing them is in vain.
             self.counts.embed_given_up += 1;
-            let reason = format!("its vector has {} dimensions, unlike others", vector.dim());
+            let reason = format!("its vector has {} dimensions, unlike others", vectors.dim());
             let failed = Missing {
                 reason: Some(reason.into()),
                 ..missing
@@ -292,7 +320,7 @@ impl IndexPartition {
             vtag: missing.vtag,
             model: missing.model,
             tags: missing.tags,
-            vector: vector.clone(),
+            vectors,
         };
         let sealed = stored.seal(&place);
         self.writes.put(Keyspace::Vectors, place, sealed);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::super::vectors::{BuildError, BuiltSegment, SegmentOrder};
 use super::super::{
     Embedding, FeedPage, FeedRequest, ModelId, PartitionError, PartitionHits, PartitionQuery,
-    TextChange, TextHit, TextQuery, VectorShip,
+    TextChange, TextHit, TextQuery, VectorShip, VectorWant,
 };
 use crate::storage::{RangePage, RangeQuery, WriteBatch};
-use crate::types::{Blob, Lseq, Millis, ShardId};
+use crate::types::{Blob, Lseq, MemberId, Millis, ShardId};
 
 /// Pairs a page with its request.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -21,6 +22,9 @@ pub struct LoadTicket(pub u64);
 /// Pairs a write with the news that it is durable.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct StoreTicket(pub u64);
+/// Pairs a segment with its order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BuildTicket(pub u64);
 /// Pairs an answer with its query; given by the shell, never twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct QueryTicket(pub u64);
@@ -96,8 +100,22 @@ pub enum Event {
         /// The vector.
         result: Result<Arc<Embedding>, EmbedFailure>,
     },
-    /// Another replica sent a vector.
+    /// Another replica sent vectors.
     Shipped(VectorShip),
+    /// Another replica misses vectors.
+    Wanted {
+        /// Which member.
+        from: MemberId,
+        /// What it misses.
+        want: VectorWant,
+    },
+    /// Answer to [`Effect::BuildSegment`].
+    SegmentBuilt {
+        /// From the effect.
+        ticket: BuildTicket,
+        /// The segment.
+        result: Result<BuiltSegment, BuildError>,
+    },
     /// The full-text index has committed what [`Effect::CommitText`] asked for.
     Committed {
         /// How many entries it holds.
@@ -158,8 +176,24 @@ pub enum Effect {
         /// The text.
         text: String,
     },
-    /// Give a vector to the shard's other replicas. May be lost.
+    /// Give vectors to the shard's other replicas. May be lost.
     Ship(VectorShip),
+    /// Give vectors to one replica that asked for them. May be lost.
+    ShipTo(MemberId, VectorShip),
+    /// Ask another replica of the shard for vectors. May be lost.
+    AskPeer {
+        /// Which of the others: they are asked in turn.
+        turn: u32,
+        /// For what.
+        want: VectorWant,
+    },
+    /// Merge segments. Takes long: not to be done where searches wait.
+    BuildSegment {
+        /// For the answer.
+        ticket: BuildTicket,
+        /// What to merge.
+        order: SegmentOrder,
+    },
     /// Write. Batches become durable in the order in which they are given.
     Store {
         /// For the answer.

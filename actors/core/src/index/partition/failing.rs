@@ -8,11 +8,17 @@ use std::sync::Arc;
 use super::super::{EmbedOutlook, FailedEmbedding};
 use super::backlog::{Failed, Missing};
 use super::failures::Failure;
-use super::{EmbedFailure, EmbedTicket, IndexPartition};
+use super::{Effect, EmbedFailure, EmbedTicket, IndexPartition};
 use crate::types::{Millis, NamespaceId, RecordKey, ShardId};
 
 impl IndexPartition {
-    pub(super) fn embed_failed(&mut self, now: Millis, ticket: EmbedTicket, why: EmbedFailure) {
+    pub(super) fn embed_failed(
+        &mut self,
+        now: Millis,
+        ticket: EmbedTicket,
+        why: EmbedFailure,
+        out: &mut Vec<Effect>,
+    ) {
         match self.backlog.fail(now, ticket, why) {
             None => {}
             Some(Failed::Again) => self.counts.embed_retries += 1,
@@ -21,6 +27,7 @@ impl IndexPartition {
                 self.list_failure(&key, &missing, EmbedOutlook::Never);
                 self.forget_stored(missing.shard, &key, missing.lseq);
             }
+            Some(Failed::Rest(key, missing)) => self.embedded_all(now, &key, missing, out),
             Some(Failed::NotHere(key, missing)) => {
                 self.counts.embed_given_up += 1;
                 self.list_failure(&key, &missing, EmbedOutlook::NextStart);

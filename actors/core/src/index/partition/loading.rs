@@ -5,7 +5,7 @@ use super::super::{
     vector_mark_key, vector_range,
 };
 use super::shard::ShardState;
-use super::space::NewVector;
+use super::space::NewVectors;
 use super::{Effect, IndexPartition, LOAD_RETRY_MS, LoadTicket};
 use crate::limits::{INDEX_LOAD_ENTRIES, PAGE_BYTES_MAX};
 use crate::storage::{Keyspace, RangePage, RangeQuery};
@@ -49,6 +49,7 @@ impl IndexPartition {
 
     pub(super) fn vectors_loaded(
         &mut self,
+        now: Millis,
         ticket: LoadTicket,
         shard: ShardId,
         page: &RangePage,
@@ -59,7 +60,7 @@ impl IndexPartition {
             _ => return,
         }
         for (key, value) in &page.entries {
-            if !self.load_one(shard, key, value) {
+            if !self.load_one(now, shard, key, value) {
                 self.discard(shard, key);
             }
         }
@@ -130,7 +131,7 @@ impl IndexPartition {
     }
 
     /// Takes one stored pair. Returns whether it was sound.
-    fn load_one(&mut self, shard: ShardId, key: &[u8], value: &[u8]) -> bool {
+    fn load_one(&mut self, now: Millis, shard: ShardId, key: &[u8], value: &[u8]) -> bool {
         match parse_vector_key(shard, key) {
             Some(VectorKey::Mark) => {
                 let Ok(mark) = unseal_vector_mark(shard, value) else {
@@ -145,15 +146,15 @@ impl IndexPartition {
                 let Ok(stored) = StoredVector::unseal(key, value) else {
                     return false;
                 };
-                let new = NewVector {
+                let new = NewVectors {
                     key: &record,
                     shard,
                     vtag: stored.vtag,
                     model: &stored.model,
                     tags: stored.tags,
-                    vector: &stored.vector,
+                    vectors: &stored.vectors,
                 };
-                self.spaces.upsert(new).is_ok()
+                self.spaces.upsert(now, new).is_ok()
             }
             None => false,
         }

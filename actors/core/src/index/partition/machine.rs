@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::super::vectors::{BuildError, BuiltSegment, SegmentLimits};
 use super::super::{FeedRequest, IndexOptionsLookup, TextMarks, seal_vector_mark, vector_mark_key};
 use super::backlog::Backlog;
 use super::commits::TextCommits;
@@ -10,9 +11,9 @@ use super::failures::Failures;
 use super::fresh::FreshQuery;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
-use super::space::{SpaceSize, Spaces};
+use super::spaces::Spaces;
 use super::{
-    Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, QueryTicket, StoreTicket,
+    BuildTicket, Effect, EmbedTicket, Event, FEED_TIMEOUT_MS, FeedTicket, QueryTicket, StoreTicket,
     VECTOR_MARK_STORE_MS,
 };
 use crate::limits::{INDEX_FEED_PAGE_MAX, INDEX_PENDING_TEXTS_MAX};
@@ -25,6 +26,8 @@ use crate::wire::IndexLag;
 pub struct PartitionConfig {
     /// This member: it embeds the versions that it made.
     pub me: MemberId,
+    /// When segments of vectors are merged.
+    pub segments: SegmentLimits,
 }
 
 /// What an index partition holds and did since it was made.
@@ -34,13 +37,21 @@ pub struct PartitionStats {
     pub shards: usize,
     /// Entries that can be found by words.
     pub documents: u64,
-    /// Entries that can be found by meaning.
+    /// Vectors that can be found by meaning: one for each chunk of an entry's text.
     pub vectors: usize,
+    /// Vectors that were replaced or deleted and still take memory.
+    pub dead_vectors: usize,
+    /// Memory of the vectors and their graphs, about.
+    pub vector_bytes: usize,
     /// Segments of vectors.
     pub segments: usize,
-    /// Memory of the vectors, about.
-    pub vector_bytes: usize,
-    /// Texts whose vector is missing.
+    /// Those that are searched by a graph.
+    pub graphs: usize,
+    /// Merges of segments.
+    pub merges: u64,
+    /// Those that failed.
+    pub failed_merges: u64,
+    /// Texts whose vectors are missing.
     pub pending_embeddings: usize,
     /// Those that are being embedded.
     pub embeddings_in_flight: usize,
@@ -48,6 +59,8 @@ pub struct PartitionStats {
     pub embedded: u64,
     /// Vectors that other replicas sent.
     pub received: u64,
+    /// Vectors that other replicas were asked for.
+    pub asked: u64,
     /// Attempts that failed and are tried again.
     pub embed_retries: u64,
     /// Entries that are not found by meaning, because their text could not be embedded.
@@ -102,7 +115,7 @@ impl IndexPartition {
         IndexPartition {
             config,
             shards: BTreeMap::new(),
-            spaces: Spaces::default(),
+            spaces: Spaces::new(config.segments),
             backlog: Backlog::default(),
             failures: Failures::default(),
             early: EarlyShips::default(),
@@ -144,7 +157,7 @@ impl IndexPartition {
                 shard,
                 page,
             } => {
-                self.vectors_loaded(ticket, shard, &page, out);
+                self.vectors_loaded(now, ticket, shard, &page, out);
             }
             Event::VectorsUnreadable {
                 ticket,
@@ -161,7 +174,9 @@ impl IndexPartition {
             }
             Event::Page { ticket, page } => self.page(now, ticket, page, lookup, out),
             Event::Embedded { ticket, result } => self.embedded(now, ticket, result, out),
-            Event::Shipped(ship) => self.shipped(ship),
+            Event::Shipped(ship) => self.shipped(now, ship),
+            Event::Wanted { from, want } => self.wanted(from, want, out),
+            Event::SegmentBuilt { ticket, result } => self.segment_built(now, ticket, result),
             Event::Committed { documents } => self.committed(documents),
             Event::Query { ticket, query } => self.query(now, ticket, query, lookup, out),
             Event::Freshened {
@@ -175,10 +190,12 @@ impl IndexPartition {
         self.retry_loads(now, out);
         self.unpark(now);
         self.pull(now, out);
+        self.ask_peers(now, out);
         self.start_embeddings(now, out);
         self.commit(now, out);
         self.store_marks(now);
         self.tell_shards(out);
+        self.merge_segments(now, out);
         self.note_lag(now);
         self.end_fresh(now, lookup, out);
         self.flush(out);
@@ -187,15 +204,14 @@ impl IndexPartition {
 
     /// What it holds and did.
     pub fn stats(&self, now: Millis) -> PartitionStats {
-        let mut vectors = SpaceSize::default();
-        for size in self.spaces.sizes().values() {
-            vectors.add(*size);
-        }
+        let of_vectors = self.spaces.stats();
         let mut stats = PartitionStats {
             shards: self.shards.len(),
-            vectors: vectors.vectors,
-            segments: vectors.segments,
-            vector_bytes: vectors.bytes,
+            vectors: of_vectors.vectors,
+            dead_vectors: of_vectors.dead_vectors,
+            vector_bytes: of_vectors.memory_bytes,
+            segments: of_vectors.segments,
+            graphs: of_vectors.graphs,
             embed_failures: self.failures.count(),
             pending_embeddings: self.backlog.len(),
             embeddings_in_flight: self.backlog.in_flight(),
@@ -288,7 +304,7 @@ impl IndexPartition {
             let Some(missing) = self.backlog.start(now, ticket) else {
                 return;
             };
-            let (model, text) = (missing.model.clone(), missing.text.clone());
+            let (model, text) = (missing.model.clone(), missing.next_text().to_owned());
             out.push(Effect::Embed {
                 ticket,
                 model,
@@ -356,6 +372,32 @@ impl IndexPartition {
         }
     }
 
+    /// Begins the next merge of segments, unless vectors are still being read.
+    fn merge_segments(&mut self, now: Millis, out: &mut Vec<Effect>) {
+        self.spaces.wake(now);
+        if self.shards.values().any(|state| state.loading.is_some()) {
+            return;
+        }
+        let ticket = BuildTicket(self.tickets + 1);
+        if let Some(order) = self.spaces.next_order(now, ticket) {
+            self.tickets += 1;
+            out.push(Effect::BuildSegment { ticket, order });
+        }
+    }
+
+    fn segment_built(
+        &mut self,
+        now: Millis,
+        ticket: BuildTicket,
+        result: Result<BuiltSegment, BuildError>,
+    ) {
+        let failed = result.is_err();
+        if self.spaces.merged(now, ticket, result) {
+            self.counts.merges += 1;
+            self.counts.failed_merges += u64::from(failed);
+        }
+    }
+
     /// Tells shards which deletions the index knows of, durably.
     fn tell_shards(&mut self, out: &mut Vec<Effect>) {
         for (shard, state) in self.shards.iter_mut().filter(|(_, state)| state.feeding) {
@@ -407,8 +449,10 @@ impl IndexPartition {
         let all = of_shards
             .chain(marks)
             .chain(commit)
+            .chain(self.spaces.next_due())
             .chain(self.next_fresh_end())
-            .chain(self.backlog.next_due());
+            .chain(self.backlog.next_due())
+            .chain(self.backlog.next_ask());
         let Some(next) = all.min() else { return };
         if self.timer.is_none_or(|set| next < set) {
             self.timer = Some(next);

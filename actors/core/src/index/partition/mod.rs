@@ -27,11 +27,23 @@
 //! # Embedding
 //!
 //! The member that made a version (its ballot names it) embeds it and ships the vector to the
-//! shard's other replicas. They wait [`SHIP_WAIT_MS`] and then compute it themselves, so a lost
-//! ship, or the death of its sender, costs work but no vector. A ship may come before the entry
+//! shard's other replicas. One that misses it asks the others, one after the other, at
+//! [`ASK_AFTER_MS`] and [`ASK_AGAIN_MS`], and after [`SHIP_WAIT_MS`] computes it itself, so a lost
+//! ship, or the death of its sender, costs work but no vector. A replica that is far behind, as one
+//! on a new disk is, asks at once. A ship may come before the entry
 //! is learned here; it is kept for a while. Failures are tried again with growing pauses. What failed
 //! too often, and what comes while its model is down, is left in the change log: the feed goes back
 //! there later, or as soon as the model works again. A text that the model refuses is given up at once.
+//!
+//! A long text is embedded in chunks, one after the other; its entry has a vector for each, and is
+//! found by the best of them.
+//!
+//! # Segments
+//!
+//! The vectors of a namespace are a log-structured merge tree; see [`vectors`](super::vectors).
+//! This machine decides what is merged ([`Effect::BuildSegment`]); the merge itself takes long and
+//! is done elsewhere, while searches use what is there. One merge at a time is on its way, and none
+//! before all stored vectors are read: they would be merged over and over.
 //!
 //! # Bounds
 //!
@@ -45,8 +57,10 @@
 //! | `Advance` | shard | the next one, or the next page, makes up for it |
 //! | `Page` | shard | asked again after [`FEED_TIMEOUT_MS`] |
 //! | `Embedded` | embedder | never lost while the node runs |
-//! | `Shipped` | another replica's partition | computed here |
+//! | `Shipped` | another replica's partition | asked for, or computed here |
+//! | `Wanted` | another replica's partition | that replica asks the next one |
 //! | `Committed` | full-text index | the shell restarts the partition on a failure |
+//! | `SegmentBuilt` | background thread | segments are not merged any more in this life |
 //! | `Freshened` | shard | the search answers without the shard when its time is up |
 //! | `Query`, `TextFound` | ingress, full-text index | the coordinator asks another replica |
 //! | `Timer` | shell | nothing that waits goes on: the shell must not lose it |
@@ -64,16 +78,26 @@ mod machine;
 mod queries;
 mod report;
 mod shard;
+mod sharing;
 mod space;
+mod space_entries;
+mod spaces;
 
 pub use event::{
-    Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket, StoreTicket,
+    BuildTicket, Effect, EmbedFailure, EmbedTicket, Event, FeedTicket, LoadTicket, QueryTicket,
+    StoreTicket,
 };
 pub use machine::{IndexPartition, PartitionConfig, PartitionStats};
 pub use report::PartitionReport;
 
 /// How long a replica waits for the vector that another one should ship.
 pub const SHIP_WAIT_MS: u64 = 2_000;
+/// When in that time another replica is asked for the vector.
+pub const ASK_AFTER_MS: u64 = 1_000;
+/// How much later the next one is asked.
+pub const ASK_AGAIN_MS: u64 = 500;
+/// How many are asked.
+pub const ASKS_MAX: u32 = 2;
 /// The same while a fresh search waits for it.
 pub const FRESH_SHIP_WAIT_MS: u64 = 300;
 /// After how long a page that did not come is asked for again.

@@ -164,9 +164,9 @@ impl IndexPartition {
         let found = found.map_err(|error| PartitionError::Invalid(error.to_string()))?;
         let hits = found
             .into_iter()
-            .map(|(hit, vtag)| PartitionHit {
+            .map(|hit| PartitionHit {
                 key: hit.key.key,
-                vtag,
+                vtag: hit.vtag,
                 score: hit.score,
             })
             .collect();

@@ -21,11 +21,11 @@ impl IndexPartition {
     /// What it holds and did.
     pub fn report(&self, now: Millis) -> PartitionReport {
         let mut all: BTreeMap<NamespaceId, NamespaceStatus> = BTreeMap::new();
-        for (namespace, size) in self.spaces.sizes() {
+        for (namespace, size) in self.spaces.by_namespace() {
             let status = status_of(&mut all, namespace);
             status.vectors = size.vectors as u64;
             status.segments = size.segments as u64;
-            status.memory_bytes = size.bytes as u64;
+            status.memory_bytes = size.memory_bytes as u64;
         }
         for (namespace, count) in self.backlog.by_namespace() {
             status_of(&mut all, namespace).embedding = count as u64;

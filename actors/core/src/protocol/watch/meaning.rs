@@ -21,13 +21,15 @@ type Place = Result<Arc<Embedding>, Missing>;
 pub(super) struct Comparison {
     query: Place,
     threshold: f32,
-    entries: Vec<(WatchEntry, Place)>,
+    entries: Vec<WatchEntry>,
+    /// The chunks of the entries' texts, each with the place of its entry.
+    chunks: Vec<(usize, Place)>,
 }
 
 /// A text to be embedded for a comparison.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Text {
-    /// Comes back with the vector: 0 for the query, else the place of the entry plus one.
+    /// Comes back with the vector: 0 for the query, else the place of the chunk plus one.
     pub(super) place: usize,
     pub(super) text: String,
 }
@@ -45,6 +47,7 @@ impl Comparison {
             text: query.to_owned(),
         }];
         let mut kept = Vec::new();
+        let mut chunks = Vec::new();
         for entry in entries {
             let WatchState::Present(register) = &entry.state else {
                 continue;
@@ -54,18 +57,22 @@ impl Comparison {
                 .as_ref()
                 .map_or(&[][..], |value| value.as_ref());
             let key = entry.key.key.as_bytes();
-            let text = IndexedText::from_entry(&options.source, key, value).meaning;
-            if text.is_empty() {
+            let meaning = IndexedText::from_entry(&options.source, key, value).meaning;
+            if meaning.is_empty() {
                 continue;
             }
-            kept.push((entry, Err(Missing::Waiting)));
-            let place = kept.len();
-            texts.push(Text { place, text });
+            for text in meaning {
+                chunks.push((kept.len(), Err(Missing::Waiting)));
+                let place = chunks.len();
+                texts.push(Text { place, text });
+            }
+            kept.push(entry);
         }
         let comparison = Comparison {
             query: Err(Missing::Waiting),
             threshold,
             entries: kept,
+            chunks,
         };
         (comparison, texts)
     }
@@ -79,7 +86,7 @@ impl Comparison {
     pub(super) fn embedded(&mut self, place: usize, vector: Option<Arc<Embedding>>) {
         let slot = match place.checked_sub(1) {
             None => Some(&mut self.query),
-            Some(entry) => self.entries.get_mut(entry).map(|(_, slot)| slot),
+            Some(chunk) => self.chunks.get_mut(chunk).map(|(_, slot)| slot),
         };
         if let Some(slot) = slot {
             *slot = vector.ok_or(Missing::Never);
@@ -89,20 +96,24 @@ impl Comparison {
     /// Whether nothing is waited for any more.
     pub(super) fn is_over(&self) -> bool {
         let waits = |place: &Place| matches!(place, Err(Missing::Waiting));
-        !waits(&self.query) && !self.entries.iter().any(|(_, place)| waits(place))
+        !waits(&self.query) && !self.chunks.iter().any(|(_, place)| waits(place))
     }
 
-    /// What is near enough, with its cosine similarity.
+    /// What is near enough, with the cosine similarity of its best chunk.
     pub(super) fn result(self) -> Vec<(WatchEntry, Option<f32>)> {
         let Ok(query) = self.query else {
             return Vec::new();
         };
-        let entries = self.entries.into_iter();
+        let mut best = vec![None::<f32>; self.entries.len()];
+        for (entry, chunk) in self.chunks {
+            let score = chunk.ok().and_then(|chunk| chunk.cosine(&query));
+            if let (Some(best), Some(score)) = (best.get_mut(entry), score) {
+                *best = Some(best.map_or(score, |known| known.max(score)));
+            }
+        }
+        let entries = self.entries.into_iter().zip(best);
         entries
-            .filter_map(|(entry, place)| {
-                let score = place.ok()?.cosine(&query)?;
-                (score >= self.threshold).then_some((entry, Some(score)))
-            })
+            .filter(|(_, best)| best.is_some_and(|score| score >= self.threshold))
             .collect()
     }
 }

@@ -63,7 +63,7 @@ fn write(world: &mut World, n: u64, name: u8, by: MemberId, value: Option<u8>, s
             key: key.clone(),
             vtag: ballot(n, by),
             model: HashEmbedder::id(),
-            vector: vector(text),
+            vectors: vector(text).into(),
         });
     if let Some(ship) = ship {
         world.step(Event::Shipped(ship));

@@ -14,7 +14,7 @@ fn ship(name: &str, n: u64, text: &str) -> VectorShip {
         key: key(DOCS, name),
         vtag: ballot(n, OTHER),
         model: crate::index::HashEmbedder::id(),
-        vector: vector(text),
+        vectors: vector(text).into(),
     }
 }
 
@@ -26,7 +26,7 @@ fn who_made_a_version_embeds_stores_and_ships_it() {
     assert_eq!(world.embedded, ["first text"]);
     assert_eq!(world.ships.len(), 1);
     assert_eq!(world.ships[0].vtag, ballot(1, ME));
-    assert_eq!(world.ships[0].vector, vector("first text"));
+    assert_eq!(world.ships[0].vectors, vector("first text").into());
     assert!(world.disk.contains_key(&vector_key(SHARD, &key(DOCS, "a"))));
     assert_eq!(world.find("first"), ["a"]);
     world.pass(TEXT_COMMIT_MS);

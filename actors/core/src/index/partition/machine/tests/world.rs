@@ -6,12 +6,27 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::index::partition::*;
+use crate::index::vectors::{BuildError, ExactBuilder, SegmentLimits};
 use crate::index::*;
 use crate::storage::{RangePage, RangeQuery, WriteOp};
 use crate::types::{Ballot, Blob, Key, Lseq, MemberId, Millis, NamespaceId, RecordKey, ShardId};
 
 pub(super) const ME: MemberId = MemberId(1);
 pub(super) const OTHER: MemberId = MemberId(2);
+/// Segments are merged early.
+fn config(me: MemberId) -> PartitionConfig {
+    PartitionConfig {
+        me,
+        segments: SegmentLimits {
+            seal_rows: 2,
+            flat_rows: 4,
+            settled_rows: 2,
+            graph_rows_max: 16,
+            settle_ms: 500,
+        },
+    }
+}
+
 /// Indexed by words and meaning.
 pub(super) const DOCS: NamespaceId = NamespaceId(1);
 /// Not indexed.
@@ -99,6 +114,7 @@ impl IndexOptionsLookup for Lookup {
 
 pub(super) struct World {
     pub(super) now: Millis,
+    me: MemberId,
     pub(super) machine: IndexPartition,
     pub(super) hosted: BTreeSet<ShardId>,
     pub(super) log: BTreeMap<ShardId, BTreeMap<Lseq, FeedEntry>>,
@@ -116,6 +132,8 @@ pub(super) struct World {
     pub(super) todo: Vec<Effect>,
     /// What left the partition.
     pub(super) ships: Vec<VectorShip>,
+    pub(super) answers: Vec<(MemberId, VectorShip)>,
+    pub(super) wants: Vec<(u32, VectorWant)>,
     pub(super) embedded: Vec<String>,
     pub(super) asked: Vec<FeedRequest>,
     pub(super) replies: Vec<Result<PartitionHits, PartitionError>>,
@@ -129,7 +147,8 @@ impl World {
     pub(super) fn new() -> World {
         World {
             now: Millis(1_000),
-            machine: IndexPartition::new(PartitionConfig { me: ME }),
+            me: ME,
+            machine: IndexPartition::new(config(ME)),
             hosted: [ShardId(0), ShardId(4)].into(),
             log: BTreeMap::new(),
             lseq: 0,
@@ -141,6 +160,8 @@ impl World {
             disk_is_damaged: false,
             todo: Vec::new(),
             ships: Vec::new(),
+            answers: Vec::new(),
+            wants: Vec::new(),
             embedded: Vec::new(),
             asked: Vec::new(),
             replies: Vec::new(),
@@ -159,7 +180,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self) {
-        self.machine = IndexPartition::new(PartitionConfig { me: ME });
+        self.machine = IndexPartition::new(config(self.me));
         self.todo.clear();
         self.timer = None;
         self.text.lose_uncommitted();
@@ -172,6 +193,21 @@ impl World {
             watermark,
             documents,
         });
+    }
+
+    /// Begins anew as another member, on an empty disk, with the same change logs.
+    pub(super) fn become_other(&mut self) {
+        self.disk.clear();
+        self.text = Text::default();
+        self.embedded.clear();
+        self.ships.clear();
+        self.me = OTHER;
+        self.start();
+        self.work();
+        for (shard, log) in self.log.clone() {
+            let learned = log.keys().next_back().copied().unwrap_or_default();
+            self.step(Event::Advance { shard, learned });
+        }
     }
 
     pub(super) fn step(&mut self, event: Event) {
@@ -189,6 +225,8 @@ impl World {
                 }
                 Effect::ClearText => self.text.pending.push(None),
                 Effect::Ship(ship) => self.ships.push(ship),
+                Effect::ShipTo(to, ship) => self.answers.push((to, ship)),
+                Effect::AskPeer { turn, want } => self.wants.push((turn, want)),
                 Effect::Reply { result, .. } => self.replies.push(result),
                 Effect::Indexed { shard, upto } => {
                     let known = self.indexed.entry(shard).or_default();
@@ -342,6 +380,14 @@ impl World {
                     Err(error) => Err(EmbedFailure::Never(error.to_string().into())),
                 };
                 Event::Embedded { ticket, result }
+            }
+            Effect::BuildSegment { ticket, order } => {
+                let result = if fault {
+                    Err(BuildError::Panicked)
+                } else {
+                    order.carry_out(&ExactBuilder)
+                };
+                Event::SegmentBuilt { ticket, result }
             }
             Effect::CommitText(watermark) => {
                 self.text.commit(watermark);

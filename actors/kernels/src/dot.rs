@@ -1,9 +1,7 @@
-//! Dot products with SIMD, compiled once per instruction set and chosen when the process runs, so
-//! that old processors work too.
+//! Inner products in single precision.
 //!
-//! The result depends on the numbers alone, not on the processor: the sum runs in [`LANES`]
-//! separate lanes that are added up in a fixed tree, and products are rounded before they are
-//! added (a fused multiply-add would round differently where it exists).
+//! The sum runs in [`LANES`] separate lanes that are added up in a fixed tree, and products are
+//! rounded before they are added (a fused multiply-add would round differently where it exists).
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -11,12 +9,12 @@ use pulp::{Arch, Simd, WithSimd};
 const LANES: usize = 32;
 
 /// The dot product of two vectors `[dim]`. The longer one is cut to the shorter.
-pub(crate) fn dot(left: &[f32], right: &[f32]) -> f32 {
+pub fn dot(left: &[f32], right: &[f32]) -> f32 {
     Arch::new().dispatch(One { left, right })
 }
 
 /// Sets `scores` to the dot products of `query` `[dim]` with each row of `rows` `[n, dim]`.
-pub(crate) fn dot_rows(query: &[f32], rows: &[f32], scores: &mut Vec<f32>) {
+pub fn dot_rows(query: &[f32], rows: &[f32], scores: &mut Vec<f32>) {
     scores.clear();
     scores.resize(rows.len().checked_div(query.len()).unwrap_or(0), 0.0);
     Arch::new().dispatch(Rows {

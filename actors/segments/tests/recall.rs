@@ -1,0 +1,169 @@
+//! Whether searches through graphs find what comparing all vectors finds, while vectors come, change
+//! and go, and segments are merged.
+
+mod clustered;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use clustered::Clustered;
+use engram_core::index::Embedding;
+use engram_core::index::vectors::{
+    EntryNumber, RowNumber, ScanQuery, SegmentLimits, SegmentOrder, VectorSet,
+};
+use engram_core::types::Millis;
+use engram_segments::HoraBuilder;
+
+const DIM: usize = 384;
+/// The usual sizes, in proportion to fewer vectors.
+const LIMITS: SegmentLimits = SegmentLimits {
+    seal_rows: 512,
+    flat_rows: 2_048,
+    settled_rows: 512,
+    graph_rows_max: 20_000,
+    settle_ms: 1_000,
+};
+const TOP: usize = 10;
+
+/// Vectors by number, in a set and as they are.
+struct Store {
+    set: VectorSet,
+    entries: BTreeMap<u32, (Range<RowNumber>, Embedding)>,
+    /// A merge that will be done some writes later.
+    order: Option<SegmentOrder>,
+    writes: u64,
+}
+
+impl Store {
+    fn new() -> Store {
+        Store {
+            set: VectorSet::new(DIM, LIMITS),
+            entries: BTreeMap::new(),
+            order: None,
+            writes: 0,
+        }
+    }
+
+    fn put(&mut self, entry: u32, vector: Embedding) {
+        self.remove(entry);
+        let rows = self
+            .set
+            .insert(Millis(0), EntryNumber(entry), std::slice::from_ref(&vector))
+            .expect("fits");
+        self.entries.insert(entry, (rows, vector));
+        self.writes += 1;
+        if self.writes.is_multiple_of(700) {
+            self.merge();
+        }
+        self.tend(Millis(0));
+    }
+
+    fn remove(&mut self, entry: u32) {
+        if let Some((rows, _)) = self.entries.remove(&entry) {
+            self.set.remove(Millis(0), &rows);
+        }
+    }
+
+    fn tend(&mut self, now: Millis) {
+        let entries = &self.entries;
+        let mut is_alive = |row, entry: EntryNumber| {
+            let known = entries.get(&entry.0);
+            known.is_some_and(|(rows, _)| rows.contains(&row))
+        };
+        self.set.tend(now, &mut is_alive);
+        if self.order.is_none() {
+            self.order = self.set.next_order(now, &mut is_alive);
+        }
+    }
+
+    fn merge(&mut self) {
+        if let Some(order) = self.order.take() {
+            self.set.merged(Millis(0), order.carry_out(&HoraBuilder));
+        }
+    }
+
+    fn settle(&mut self) {
+        self.tend(Millis(1_000_000));
+        while self.order.is_some() {
+            self.merge();
+            self.tend(Millis(1_000_000));
+        }
+    }
+
+    fn search(&self, query: &Embedding, wanted: fn(u32) -> bool) -> Vec<(f32, u32)> {
+        let found = self.set.search(query, TOP, None, &mut |row, entry| {
+            let (rows, _) = self.entries.get(&entry.0)?;
+            (rows.contains(&row) && wanted(entry.0)).then_some(entry.0)
+        });
+        found.expect("a valid query")
+    }
+
+    fn exact(&self, query: &Embedding, wanted: fn(u32) -> bool) -> Vec<(f32, u32)> {
+        let query = ScanQuery::new(query);
+        let entries = self.entries.iter().filter(|(entry, _)| wanted(**entry));
+        let mut all: Vec<(f32, u32)> = entries
+            .map(|(entry, (_, vector))| (query.score(vector.as_slice()), *entry))
+            .collect();
+        all.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+        all.truncate(TOP);
+        all
+    }
+
+    /// Of the best of all queries, how many are found, in thousandths.
+    fn recall(&self, queries: &[Embedding], wanted: fn(u32) -> bool) -> usize {
+        let mut hits = 0;
+        for query in queries {
+            let found = self.search(query, wanted);
+            let exact = self.exact(query, wanted);
+            assert_eq!(found.len(), exact.len(), "never fewer than there are");
+            hits += exact.iter().filter(|best| found.contains(best)).count();
+        }
+        1_000 * hits / (TOP * queries.len())
+    }
+}
+
+#[test]
+fn what_comparing_all_finds_is_found_while_half_of_it_is_replaced() {
+    let mut source = Clustered::new(11, DIM, 20);
+    let queries: Vec<Embedding> = (0..60).map(|_| source.draw()).collect();
+    let mut store = Store::new();
+    // Copies of one vector come first: they must not fill the graph's lists of neighbours.
+    let copy = source.draw();
+    for entry in 100_000..100_500 {
+        store.put(entry, copy.clone());
+    }
+    for entry in 0..6_000 {
+        store.put(entry, source.draw());
+    }
+    store.settle();
+    let everything = |_| true;
+    let before = store.recall(&queries, everything);
+    assert!(
+        before >= 980,
+        "{before} of 1000 before anything is replaced"
+    );
+    for round in 0..4_u32 {
+        for entry in (0..6_000).filter(|entry| entry % 8 == round) {
+            store.put(entry, source.draw());
+        }
+        for entry in (0..6_000).filter(|entry| entry % 32 == 4 + round) {
+            store.remove(entry);
+        }
+        let during = store.recall(&queries, everything);
+        assert!(during >= 980, "{during} of 1000 in round {round}");
+    }
+    store.settle();
+    let after = store.recall(&queries, everything);
+    assert!(
+        after >= 980,
+        "{after} of 1000 after half of it was replaced"
+    );
+    let stats = store.set.stats();
+    assert!(stats.graphs > 0, "{stats:?}");
+    let few = |entry| entry % 100 == 7;
+    let filtered = store.recall(&queries, few);
+    assert!(filtered >= 980, "{filtered} of 1000 among one in a hundred");
+    let copies = store.search(&copy, everything);
+    let names: Vec<u32> = copies.iter().map(|(_, entry)| *entry).collect();
+    assert_eq!(names, (100_000..100_010).collect::<Vec<u32>>());
+}
