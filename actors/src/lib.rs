@@ -5,7 +5,7 @@
 //! ├── gossip                      liveness, configurations, genesis
 //! ├── coordinator                 scans, searches, namespaces, status: what concerns several shards
 //! ├── watcher                     answers standing queries from this node's replicas
-//! ├── embedder/<model>            owns a model's thread; bounded queues outlive it
+//! ├── embedder/<model>            owns a model's threads; bounded queues outlive it
 //! ├── index partition/<i>         full-text and vector index of the shards that fall to it
 //! └── shard supervisor/<shard>    restarts both children together, in a new life
 //!     ├── shard                   acceptor: owns the records of one shard
@@ -20,7 +20,7 @@
 //! | [`coordinator::Coordinator`] | `protocol::scan::ScanMerge`, `protocol::search::SearchMachine` | [`coordinator::CoordinatorMessage`] |
 //! | [`watcher::Watcher`] | `protocol::watch::WatchServer` | [`watcher::WatcherMessage`] |
 //! | [`index_partition::IndexPartitionActor`] | `index::partition::IndexPartition` | [`index_partition::IndexPartitionMessage`] |
-//! | [`embedder::EmbedderActor`] | none: it only keeps a thread alive | [`embedder::EmbedderMessage`] |
+//! | [`embedder::EmbedderActor`] | none: it only keeps threads alive | [`embedder::EmbedderMessage`] |
 //! | [`supervisor::ShardSupervisor`] | `protocol::restart::Restarts` | [`supervisor::ShardSupervisorMessage`] |
 //!
 //! Links to other processes are actors of `engram-remote`; storage is a thread of its own behind
@@ -37,6 +37,7 @@ pub mod env;
 pub mod gossip;
 pub mod index_partition;
 pub mod ingress;
+pub mod rate;
 pub mod replicator;
 pub mod shard;
 pub mod storage;

@@ -298,6 +298,16 @@ impl Namespace {
             .run(async move { namespace.head(key).await })?
     }
 
+    /// As [`crate::Namespace::embed_failures`].
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub fn embed_failures(&self) -> Result<Vec<crate::EmbedFailure>, ClientError> {
+        let namespace = self.namespace.clone();
+        self.background
+            .run(async move { namespace.embed_failures().await })?
+    }
+
     /// As [`crate::Namespace::exists`].
     ///
     /// # Errors

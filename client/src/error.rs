@@ -73,6 +73,15 @@ pub enum ClientError {
         /// What is missing.
         reason: String,
     },
+    /// The embedder of the namespace is missing at the nodes that were asked, or failed. It had no
+    /// effect.
+    #[error("embedder {embedder}: {reason}")]
+    Embedder {
+        /// Its name in the nodes' settings.
+        embedder: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// This client may not do this.
     #[error("unauthorized: {0}")]
     Unauthorized(String),
@@ -121,6 +130,9 @@ impl ClientError {
             RequestError::StaleConfig { version } => ClientError::NotApplied {
                 reason: format!("the node asked has configuration version {version}"),
             },
+            RequestError::Embedder { embedder, reason } => {
+                ClientError::Embedder { embedder, reason }
+            }
             RequestError::Unauthorized(reason) => ClientError::Unauthorized(reason),
         }
     }

@@ -41,6 +41,7 @@ mod connection;
 mod cursor;
 mod entry;
 mod error;
+mod failures;
 mod key;
 mod namespace;
 mod scan;
@@ -55,14 +56,18 @@ pub use cache::SemanticCache;
 pub use client::Client;
 pub use config::ClientConfig;
 pub use cursor::{Cursor, CursorError};
-pub use engram_core::index::{ExpressionError, Snippet, TextExpression};
+pub use engram_core::index::{EmbedOutlook, ExpressionError, ModelId, Snippet, TextExpression};
 pub use engram_core::types::{
-    Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, NamespaceId, NamespaceOptions,
-    TextLanguage, WriteId,
+    Ballot as Version, Blob, IndexSource, Key, MemberId, Millis, Namespace as NamespaceConfig,
+    NamespaceId, NamespaceOptions, TextLanguage, WriteId,
 };
-pub use engram_core::wire::{Explanation, NodeStatus, Request, Standing, Written};
+pub use engram_core::wire::{
+    EmbedderStatus, Explanation, MissingEmbedder, NamespaceStatus, NodeStatus, PartitionStatus,
+    Request, Standing, Written,
+};
 pub use entry::{Entry, Head};
 pub use error::{ClientError, ConnectError, SeedFailure, ValueError};
+pub use failures::EmbedFailure;
 pub use key::IntoKey;
 pub use namespace::Namespace;
 pub use scan::{EntryStream, Page, Scan};

@@ -65,7 +65,10 @@ impl Health {
         let mut problems = Vec::new();
         for node in &stats.nodes {
             match &node.status {
-                Ok(status) if status.serving => serving.push(node.member),
+                Ok(status) if status.serving => {
+                    serving.push(node.member);
+                    problems.extend(missing(&node.name, status));
+                }
                 Ok(status) => {
                     problems.push(format!("{} does not serve: {}", node.name, status.reason));
                 }
@@ -88,6 +91,17 @@ impl Health {
             problems,
         }
     }
+}
+
+/// One line for each embedder that a node cannot provide, though a namespace has it.
+fn missing(node: &str, status: &NodeStatus) -> Vec<String> {
+    let missing = status.missing_embedders.iter().map(|missing| {
+        format!(
+            "{node} does not search namespace {} by meaning: embedder {}: {}",
+            missing.namespace, missing.embedder, missing.reason
+        )
+    });
+    missing.collect()
 }
 
 impl Client {
@@ -129,7 +143,10 @@ impl Client {
             name: member.name.clone(),
             address: member.address.clone(),
             zone: member.zone.clone(),
-            status: self.ask_node(member.id, GetStatus).await,
+            status: self
+                .ask_node(member.id, GetStatus)
+                .await
+                .map(|status| *status),
         }
     }
 }

@@ -1,13 +1,17 @@
 //! Configuration of a node: a TOML file, then the environment, then flags; the later one wins.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use engram_core::limits::{
-    RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
+    EMBED_THREADS_MAX, RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARDS_DEFAULT, SHARDS_MAX,
+    SHARDS_MIN,
 };
 use engram_core::types::{NameError, check_name};
 use serde::{Deserialize, Serialize};
+
+use crate::embedder::{EmbedderSettings, OWN_EMBEDDERS};
 
 /// Settings as a file or the flags give them: nothing is required yet. Unknown keys are refused.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,6 +43,13 @@ pub struct Settings {
     pub purge_after_ms: Option<u64>,
     /// Index partitions of this node. Default 4.
     pub index_partitions: Option<u16>,
+    /// Threads of each embedding model that runs in this process, unless its table says otherwise;
+    /// each has the model in memory. Default 1.
+    pub embed_threads: Option<usize>,
+    /// The library ONNX Runtime, for embedders of the kind `fastembed`. Default: beside the model.
+    pub onnx_runtime: Option<PathBuf>,
+    /// Embedders that namespaces may choose, by name, besides `builtin` and `hash`.
+    pub embedders: Option<BTreeMap<String, EmbedderSettings>>,
 }
 
 /// Settings of a node, complete and checked.
@@ -71,6 +82,12 @@ pub struct NodeConfig {
     pub purge_after_ms: u64,
     /// Index partitions of this node.
     pub index_partitions: u16,
+    /// Threads of each embedding model in this process.
+    pub embed_threads: usize,
+    /// The library ONNX Runtime.
+    pub onnx_runtime: Option<PathBuf>,
+    /// Embedders besides `builtin` and `hash`, by name.
+    pub embedders: BTreeMap<String, EmbedderSettings>,
 }
 
 /// A configuration that cannot be used.
@@ -112,6 +129,14 @@ pub enum ConfigError {
         range: String,
         /// What was given.
         found: String,
+    },
+    /// An embedder's settings make no sense.
+    #[error("embedder {name}: {reason}")]
+    Embedder {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        reason: String,
     },
     /// An address is not `host:port`.
     #[error("{what} {found:?} is not an address: expected host:port")]
@@ -164,6 +189,9 @@ impl Settings {
             record_cache_bytes: over.record_cache_bytes.or(self.record_cache_bytes),
             purge_after_ms: over.purge_after_ms.or(self.purge_after_ms),
             index_partitions: over.index_partitions.or(self.index_partitions),
+            embed_threads: over.embed_threads.or(self.embed_threads),
+            onnx_runtime: over.onnx_runtime.or(self.onnx_runtime),
+            embedders: over.embedders.or(self.embedders),
         }
     }
 
@@ -211,6 +239,18 @@ impl Settings {
         let purge_after_ms = self.purge_after_ms.unwrap_or(2 * RETRY_WINDOW_MS);
         let index_partitions = self.index_partitions.unwrap_or(4);
         check_range("index-partitions", index_partitions, 1, 64)?;
+        let embed_threads = self.embed_threads.unwrap_or(1);
+        if !(1..=EMBED_THREADS_MAX).contains(&embed_threads) {
+            return Err(ConfigError::OutOfRange {
+                what: "embed-threads",
+                range: format!("1 to {EMBED_THREADS_MAX}"),
+                found: embed_threads.to_string(),
+            });
+        }
+        let embedders = self.embedders.unwrap_or_default();
+        for (name, settings) in &embedders {
+            check_embedder(name, settings)?;
+        }
         let cookie = read_cookie(self.cookie_file.as_deref(), cookie, &listen, &cluster)?;
         Ok(NodeConfig {
             cluster,
@@ -226,6 +266,9 @@ impl Settings {
             shard_cache_bytes,
             purge_after_ms,
             index_partitions,
+            embed_threads,
+            onnx_runtime: self.onnx_runtime,
+            embedders,
         })
     }
 }
@@ -270,6 +313,20 @@ pub(crate) fn is_loopback(address: &str) -> bool {
     }
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn check_embedder(name: &str, settings: &EmbedderSettings) -> Result<(), ConfigError> {
+    check_name("embedder", name)?;
+    let wrong = |reason| ConfigError::Embedder {
+        name: name.into(),
+        reason,
+    };
+    if OWN_EMBEDDERS.contains(&name) {
+        return Err(wrong(
+            "every node has one of this name: choose another".into(),
+        ));
+    }
+    settings.check().map_err(wrong)
 }
 
 fn check_address(what: &'static str, address: &str) -> Result<(), ConfigError> {
@@ -329,7 +386,7 @@ mod tests {
     #[test]
     fn wrong_settings_are_named() {
         type Case = (fn(&mut Settings), &'static str);
-        let cases: [Case; 9] = [
+        let cases: [Case; 10] = [
             (|s| s.cluster = None, "cluster"),
             (|s| s.node_id = Some("a b".into()), "node"),
             (|s| s.listen = Some("nowhere".into()), "listening address"),
@@ -339,6 +396,7 @@ mod tests {
             (|s| s.bootstrap_expect = Some(2), "bootstrap-expect"),
             (|s| s.listen = Some("0.0.0.0:7101".into()), "cookie"),
             (|s| s.index_partitions = Some(0), "index-partitions"),
+            (|s| s.embed_threads = Some(0), "embed-threads"),
         ];
         for (change, word) in cases {
             let mut settings = minimal();
@@ -358,6 +416,63 @@ mod tests {
             error.contains("shard") && error.contains("line 2"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn embedders_are_tables_whose_keys_are_checked() {
+        let read = |text: &str| {
+            let text = format!("cluster = \"c\"\nnode_id = \"a\"\n{text}");
+            let settings: Settings = toml::from_str(&text).map_err(|error| error.to_string())?;
+            let complete = settings.complete(None);
+            complete.map_err(|error| error.to_string())
+        };
+        let local = "kind = \"openai\"\nurl = \"http://h/v1\"\nmodel = \"m\"\n";
+        let fast = "kind = \"fastembed\"\n";
+        let good = format!(
+            "[embedders.local]\n{local}dimensions = 8\n[embedders.fast]\n{fast}model_dir = \"m\"\n"
+        );
+        let config = read(&good).expect("sound");
+        assert_eq!(config.embedders.len(), 2);
+        toml::to_string(&config).expect("it can be shown");
+        for (bad, word) in [
+            (format!("[embedders.it]\n{local}"), "dimensions"),
+            (
+                format!("[embedders.it]\n{local}dimensions = 0\n"),
+                "dimensions",
+            ),
+            (
+                format!("[embedders.it]\n{local}dimensions = 8\nkey = \"x\"\n"),
+                "key",
+            ),
+            (
+                format!(
+                    "[embedders.it]\n{local}dimensions = 8\nkey_file = \"a\"\nkey_env = \"b\"\n"
+                ),
+                "key_file",
+            ),
+            (format!("[embedders.it]\n{fast}"), "model_dir"),
+            (
+                format!("[embedders.it]\n{fast}model = \"m\"\nthreads = 0\n"),
+                "threads",
+            ),
+            (
+                format!("[embedders.it]\n{fast}model = \"m\"\npooling = \"x\"\n"),
+                "mean",
+            ),
+            (
+                format!("[embedders.builtin]\n{fast}model = \"m\"\n"),
+                "builtin",
+            ),
+            (
+                format!("[embedders.\"a b\"]\n{fast}model = \"m\"\n"),
+                "embedder",
+            ),
+            ("[embedders.it]\nkind = \"magic\"\n".to_owned(), "magic"),
+            ("[embedders.it]\nmodel = \"m\"\n".to_owned(), "kind"),
+        ] {
+            let error = read(&bad).expect_err(&bad);
+            assert!(error.contains(word), "{bad}: {error}");
+        }
     }
 
     #[test]

@@ -1,12 +1,10 @@
 //! A running node: everything wired together.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engram_actors::background::BackgroundThread;
 use engram_actors::buggify::Buggify;
 use engram_actors::directory::Directory;
-use engram_actors::embedder::QueuedEmbedder;
 use engram_actors::env::{Background, Clock, Entropy, Env, Store, Transport};
 use engram_actors::index_partition::{NodeIndex, NodeIndexArguments, SegmentOptions, TextIndex};
 use engram_actors::ingress::Router;
@@ -25,7 +23,7 @@ use tracing::{info, warn};
 
 use crate::config::NodeConfig;
 use crate::data_dir::{DataDir, DataDirError, Expected};
-use crate::embedder::BuiltinModel;
+use crate::embedder::catalog;
 use crate::store::{FjallEngine, FjallOptions};
 use crate::text_index::TantivyTextIndex;
 use crate::transport::{ClusterTransport, NodeHandler};
@@ -241,11 +239,9 @@ fn open_index(
         let text = TantivyTextIndex::new(&folder, &number.to_string()).map_err(StartError::Text)?;
         texts.push(Arc::new(text));
     }
-    let builtin = QueuedEmbedder::new(Arc::new(|| Box::new(BuiltinModel::new())));
-    let models = BTreeMap::from([("builtin".to_owned(), builtin)]);
     let arguments = NodeIndexArguments {
         texts,
-        models,
+        embedders: catalog(config),
         segments: SegmentOptions {
             builder: Arc::new(HoraBuilder),
             limits: SegmentLimits::default(),

@@ -248,7 +248,9 @@ pub async fn status(client: &Client, name: &str) -> Result<NodeStatus, String> {
         .find(|member| member.name == name)
         .ok_or_else(|| format!("{name} is not a member"))?;
     let status = client.ask_node(member.id, GetStatus).await;
-    status.map_err(|error| format!("{name}: {error}"))
+    status
+        .map(|status| *status)
+        .map_err(|error| format!("{name}: {error}"))
 }
 
 fn is_settled(status: &NodeStatus) -> Result<(), String> {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`ports`] | finds ports that nobody else takes while a node is down |
 //! | [`command`] | runs a command that is expected to end by itself |
+//! | [`endpoint`] | an embeddings endpoint that answers rightly, wrongly, late or not at all |
 //! | [`failing_disk`] | a disk that fails when it is told to |
 //! | [`node`] | one node process: start, kill, stop, continue, its log and memory |
 //! | [`cluster`] | several of them with temporary data; their logs are printed if a test fails |
@@ -17,6 +18,7 @@
 
 pub mod cluster;
 pub mod command;
+pub mod endpoint;
 pub mod failing_disk;
 pub mod node;
 pub mod ports;

@@ -181,6 +181,8 @@ pub const EMBED_BATCH_MAX: usize = 32;
 pub const EMBED_QUERIES_MAX: usize = 256;
 /// Most texts that wait to be embedded for the index; beyond it callers get `Overloaded`.
 pub const EMBED_TEXTS_MAX: usize = 1024;
+/// Most threads of one embedding model.
+pub const EMBED_THREADS_MAX: usize = 64;
 /// Vectors of recent texts that are kept in case the same text comes again.
 pub const EMBED_CACHE_ENTRIES: usize = 4096;
 /// Most different words of a query that are searched for; the rest is ignored.
@@ -238,8 +240,17 @@ pub const INDEX_SHIPS_QUEUED_MAX: usize = 1024;
 pub const INDEX_WANTS_MAX: usize = 64;
 /// A purge waits so long for an index that stands still, in milliseconds; then it goes on without.
 pub const INDEX_STALLED_MS: u64 = 600_000;
-/// How often a text is given to the embedder before it is given up.
+/// How often a text is given to the embedder before it is given up for a while.
 pub const EMBED_ATTEMPTS_MAX: u32 = 10;
+/// A model counts as down after so many failures without a success between them.
+pub const EMBED_DOWN_FAILURES: u32 = 8;
+/// Most texts of one index partition that wait for a model that is down; the others wait in the
+/// change log, so that they hold up no other model.
+pub const INDEX_PENDING_DOWN_MAX: usize = 128;
+/// Most entries of one index partition that are listed as not embedded; all of them are counted.
+pub const INDEX_FAILURES_MAX: usize = 1024;
+/// Most entries of one answer that lists what could not be embedded.
+pub const FAILURES_LIMIT_MAX: usize = 1000;
 /// How often an entry of an unknown namespace is looked at before it is passed over.
 pub const NAMESPACE_TRIES_MAX: u32 = 60;
 /// Most hits that an index partition returns.
@@ -261,6 +272,7 @@ const _: () = assert!(STORE_READERS_DEFAULT <= STORE_READERS_MAX);
 const _: () = assert!(STORE_FREE_CHECK_BYTES as u64 <= STORE_FREE_BYTES_KEPT / 2);
 const _: () = assert!(INDEX_MEANING_BYTES_MAX <= QUERY_BYTES_MAX);
 const _: () = assert!(INDEX_FEED_PAGE_MAX <= INDEX_PENDING_TEXTS_MAX);
+const _: () = assert!(4 * INDEX_PENDING_DOWN_MAX < INDEX_PENDING_TEXTS_MAX);
 const _: () = assert!(SEARCH_FETCH_MAX * (KEY_BYTES_MAX + 64) < PACKET_BYTES_MAX);
 // Chunks are at least three quarters full.
 const _: () = assert!(

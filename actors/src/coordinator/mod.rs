@@ -40,7 +40,7 @@ pub enum CoordinatorMessage {
     /// A replica has answered. If lost, the operation's deadline passes.
     Answered(RequestId, ClientResponse),
     /// From the embedder: the meaning of an operation's query. It always answers.
-    Embedded(u64, Result<Arc<Embedding>, String>),
+    Embedded(u64, Result<Arc<Embedding>, RequestError>),
     /// From an index partition of this node or another. If lost, the search asks elsewhere.
     PartitionAnswered {
         /// Whose.
@@ -102,7 +102,7 @@ struct Operation {
 
 enum Work {
     Scan(ScanMerge),
-    Namespace(NamespaceWork),
+    Namespace(Box<NamespaceWork>),
     Search(Box<SearchWork>),
 }
 
@@ -203,9 +203,10 @@ impl CoordinatorState {
                     &self.directory,
                     &self.env,
                     to,
-                    Ok(ClientReply::Status(status)),
+                    Ok(ClientReply::Status(Box::new(status))),
                 );
             }
+            ClientRequest::ListEmbedFailures(list) => self.list_failures(to, list),
             ClientRequest::Get(_)
             | ClientRequest::Put(_)
             | ClientRequest::ScanShard(_)

@@ -10,6 +10,7 @@ use engram_core::wire::{
 };
 
 use super::{CoordinatorState, Work};
+use crate::embedder::EmbedderError;
 use crate::gossip::GossipActorMessage;
 use crate::ingress::respond;
 
@@ -19,7 +20,10 @@ const ATTEMPTS_MAX: u32 = 16;
 /// A namespace being opened.
 pub(super) struct NamespaceWork {
     name: String,
-    options: Option<NamespaceOptions>,
+    /// What it must have, if anything.
+    asked: Option<NamespaceOptions>,
+    /// What it gets if it is new.
+    created: NamespaceOptions,
     attempts: u32,
     /// The version being written; none while the register is being read.
     writing: Option<ClusterConfig>,
@@ -45,8 +49,8 @@ impl CoordinatorState {
             return respond(&self.directory, &self.env, to, Err(error));
         };
         // What this node knows already needs no round: a namespace never goes away or changes.
-        match config.with_namespace(&open.name, open.options.as_ref()) {
-            Ok(None) => {
+        match config.has_namespace(&open.name, open.options.as_ref()) {
+            Ok(true) => {
                 let reply = ClientReply::Config(config.as_ref().clone());
                 respond(&self.directory, &self.env, to, Ok(reply));
             }
@@ -54,17 +58,45 @@ impl CoordinatorState {
                 let error = RequestError::Invalid(error.to_string());
                 respond(&self.directory, &self.env, to, Err(error));
             }
-            Ok(Some(_)) => {
+            Ok(false) => {
                 let OpenNamespace { name, options } = open;
+                let created = match self.with_model(options.clone().unwrap_or_default()) {
+                    Ok(created) => created,
+                    Err(error) => return respond(&self.directory, &self.env, to, Err(error)),
+                };
                 let work = NamespaceWork {
                     name,
-                    options,
+                    asked: options,
+                    created,
                     attempts: 0,
                     writing: None,
                 };
-                let id = self.operation(to, deadline, Work::Namespace(work));
+                let id = self.operation(to, deadline, Work::Namespace(Box::new(work)));
                 self.read_config(id);
             }
+        }
+    }
+
+    /// Fills in the model that the embedder's name means on this node: from then on the namespace
+    /// keeps it.
+    fn with_model(&self, options: NamespaceOptions) -> Result<NamespaceOptions, RequestError> {
+        let Some(index) = self.directory.index().filter(|_| options.semantic) else {
+            return Ok(options);
+        };
+        let failed = |error: EmbedderError| RequestError::Embedder {
+            embedder: options.embedder.clone(),
+            reason: error.to_string(),
+        };
+        let found = index.catalog().model(&options.embedder).map_err(failed)?;
+        match &options.model {
+            Some(wanted) if *wanted != found => {
+                let wanted = wanted.clone();
+                Err(failed(EmbedderError::OtherModel { wanted, found }))
+            }
+            _ => Ok(NamespaceOptions {
+                model: Some(found),
+                ..options
+            }),
         }
     }
 
@@ -123,12 +155,16 @@ impl CoordinatorState {
         let Some(Work::Namespace(work)) = self.operations.get_mut(&id).map(|o| &mut o.work) else {
             return;
         };
-        let next = match current.with_namespace(&work.name, work.options.as_ref()) {
+        let next = match current.has_namespace(&work.name, work.asked.as_ref()) {
+            Ok(true) => return self.decided(id, current),
+            Ok(false) => current.with_namespace(&work.name, work.created.clone()),
+            Err(error) => Err(error),
+        };
+        let next = match next {
+            Ok(next) => next,
             Err(error) => {
                 return self.finish(id, Err(RequestError::Invalid(error.to_string())));
             }
-            Ok(None) => return self.decided(id, current),
-            Ok(Some(next)) => next,
         };
         work.attempts += 1;
         work.writing = Some(next.clone());

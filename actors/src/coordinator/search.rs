@@ -3,20 +3,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engram_core::index::{
-    NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery, TextExpression,
+    ModelId, NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery, TextExpression,
 };
-use engram_core::limits::{QUERY_BYTES_MAX, TAGS_MAX, TOP_K_MAX};
+use engram_core::limits::{FAILURES_LIMIT_MAX, QUERY_BYTES_MAX, TAGS_MAX, TOP_K_MAX};
 use engram_core::protocol::search::{Effect, Event, Route, SearchMachine, Setup, Side, order};
 use engram_core::types::{ClusterConfig, Key, MemberId, Millis, RecordKey, RequestId, ShardId};
 use engram_core::wire::{
-    ClientReply, ClientRequest, Entry, Frame, Get, RequestError, ReturnAddress, Search, SearchMode,
+    ClientReply, ClientRequest, Entry, Frame, Get, ListEmbedFailures, RequestError, ReturnAddress,
+    Search, SearchMode,
 };
 use std::sync::Arc;
 
 use super::{CoordinatorMessage, CoordinatorState, Work};
-use crate::embedder::EmbedPriority;
+use crate::embedder::{EmbedError, EmbedPriority};
 use crate::ingress::respond;
 
+/// When to ask again after too many queries waited for the embedder, in milliseconds.
+const OVERLOADED_RETRY_MS: u64 = 100;
 /// Most that one list of a hybrid search counts.
 const WEIGHT_MAX: f32 = 1000.0;
 
@@ -98,11 +101,12 @@ impl CoordinatorState {
                 "the namespace is not indexed by {how}"
             )));
         }
-        if semantic && index.embedders().get(&options.model).is_none() {
-            return Err(RequestError::NotApplied(format!(
-                "this node does not have the model {} of the namespace",
-                options.model
-            )));
+        if semantic && let Some(namespace) = config.namespace_by_id(search.namespace) {
+            let checked = index.catalog().check(&namespace.options);
+            checked.map_err(|error| RequestError::Embedder {
+                embedder: namespace.options.embedder.clone(),
+                reason: error.to_string(),
+            })?;
         }
         let mut effects = Vec::new();
         let setup = Setup {
@@ -152,23 +156,7 @@ impl CoordinatorState {
     fn run_search(&mut self, id: u64, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Embed { text, model } => {
-                    let myself = self.myself.clone();
-                    let index = self.directory.index();
-                    let embedder = index
-                        .as_ref()
-                        .and_then(|index| index.embedders().get(&model));
-                    if let Some(embedder) = embedder {
-                        embedder.embed(
-                            &text,
-                            EmbedPriority::Query,
-                            Box::new(move |result| {
-                                let result = result.map_err(|error| error.to_string());
-                                let _ = myself.cast(CoordinatorMessage::Embedded(id, result));
-                            }),
-                        );
-                    }
-                }
+                Effect::Embed { text, model } => self.embed_query(id, &text, model),
                 Effect::Ask {
                     side,
                     member,
@@ -182,6 +170,46 @@ impl CoordinatorState {
                 }
                 Effect::Done(result) => self.finish(id, result.map(ClientReply::Found)),
             }
+        }
+    }
+
+    /// Answers with what this node could not embed of a namespace.
+    pub(super) fn list_failures(&mut self, to: ReturnAddress, list: ListEmbedFailures) {
+        let limit = usize::try_from(list.limit).unwrap_or(usize::MAX);
+        let (directory, env) = (self.directory.clone(), self.env.clone());
+        if !(1..=FAILURES_LIMIT_MAX).contains(&limit) {
+            let reason = format!("a list has 1 to {FAILURES_LIMIT_MAX} entries, not {limit}");
+            return respond(&directory, &env, to, Err(RequestError::Invalid(reason)));
+        }
+        let Some(index) = self.directory.index() else {
+            let reply = ClientReply::EmbedFailures(Vec::new());
+            return respond(&directory, &env, to, Ok(reply));
+        };
+        index.failures(list.namespace, limit, move |found| {
+            respond(&directory, &env, to, Ok(ClientReply::EmbedFailures(found)));
+        });
+    }
+
+    fn embed_query(&mut self, id: u64, text: &str, model: ModelId) {
+        let name = self.search(id).map(|work| work.search.namespace);
+        let name = self.directory.config().zip(name).and_then(|(config, id)| {
+            let found = config.namespace_by_id(id)?;
+            Some(found.options.embedder.clone())
+        });
+        let name = name.unwrap_or_else(|| model.to_string());
+        let myself = self.myself.clone();
+        let answer = move |result: Result<_, EmbedError>| {
+            let result = result.map_err(|error| query_error(name, error));
+            // Without a coordinator nobody waits for it.
+            let _ = myself.cast(CoordinatorMessage::Embedded(id, result));
+        };
+        let index = self.directory.index();
+        match index
+            .as_ref()
+            .and_then(|index| index.embedders().get(&model))
+        {
+            Some(embedder) => embedder.embed(text, EmbedPriority::Query, Box::new(answer)),
+            None => answer(Err(EmbedError::NoModel(model))),
         }
     }
 
@@ -311,6 +339,25 @@ impl CoordinatorState {
             .collect();
         for id in searches {
             self.search_event(id, Event::MemberDown(member));
+        }
+    }
+}
+
+/// What a client is told when its query could not be embedded.
+fn query_error(embedder: String, error: EmbedError) -> RequestError {
+    match error {
+        EmbedError::Overloaded => RequestError::Overloaded {
+            retry_after_ms: OVERLOADED_RETRY_MS,
+        },
+        EmbedError::Rejected(reason) => {
+            RequestError::Invalid(format!("embedder {embedder} refuses the query: {reason}"))
+        }
+        EmbedError::Failed(_)
+        | EmbedError::Unavailable(_)
+        | EmbedError::NoModel(_)
+        | EmbedError::Closed => {
+            let reason = error.to_string();
+            RequestError::Embedder { embedder, reason }
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
     let damaged = reports.iter().map(|(_, report)| report.damaged).sum();
     let stalled = reports.iter().filter(|(_, report)| report.index_stalled);
     let stalled = stalled.count() as u64;
+    let index = directory.index();
     NodeStatus {
         name: directory.me.name.clone(),
         member: MemberId(directory.me.id.0),
@@ -48,6 +49,13 @@ pub(super) fn node_status(directory: &Directory, env: &Env) -> NodeStatus {
             .map(|(_, report)| report.status)
             .collect(),
         partitions: directory.partition_reports(),
+        embedders: index
+            .as_ref()
+            .map(|index| index.catalog().status(env.clock.now()))
+            .unwrap_or_default(),
+        missing_embedders: index
+            .map(|index| index.missing_embedders())
+            .unwrap_or_default(),
         disk_free_bytes: env.store.free_bytes(),
         counters: vec![
             ("tombstones_purged".into(), purged),

@@ -1,24 +1,25 @@
-//! The actor that keeps an embedder's model thread alive.
+//! The actor that keeps an embedder's threads alive.
 
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use ractor_cluster::RactorMessage;
 
+use super::queue::Takes;
 use super::{QueuedEmbedder, worker};
 
-/// Owns the model thread of a [`QueuedEmbedder`]. Callers do not go through its mailbox: they
+/// Owns the threads of a [`QueuedEmbedder`]. Callers do not go through its mailbox: they
 /// hold the embedder itself, whose queues outlive the actor, so that a restart loses nothing.
 pub struct EmbedderActor;
 
 /// What an [`EmbedderActor`] is told. All by itself.
 #[derive(RactorMessage, Debug)]
 pub enum EmbedderMessage {
-    /// Start the thread. Sent once, when the actor starts; apart from `pre_start`, so that a
+    /// Start the threads. Sent once, when the actor starts; apart from `pre_start`, so that a
     /// failure reaches the supervisor.
     Start,
-    /// The thread has ended. From its last breath; if it is lost, requests wait until the next
+    /// A thread has ended. From its last breath; if it is lost, there is one less until the next
     /// restart.
     ThreadEnded {
-        /// Which one.
+        /// Of which life.
         life: u64,
     },
 }
@@ -52,10 +53,12 @@ impl Actor for EmbedderActor {
         match message {
             EmbedderMessage::Start => {
                 state.life = state.embedder.begin_life();
-                start_thread(&state.embedder, myself, state.life)?;
+                for takes in state.embedder.roles() {
+                    start_thread(&state.embedder, myself.clone(), state.life, takes)?;
+                }
             }
             EmbedderMessage::ThreadEnded { life } if life == state.life => {
-                return Err("the thread of the embedding model ended".into());
+                return Err("a thread of the embedding model ended".into());
             }
             EmbedderMessage::ThreadEnded { .. } => {}
         }
@@ -81,6 +84,7 @@ fn start_thread(
     embedder: &QueuedEmbedder,
     actor: ActorRef<EmbedderMessage>,
     life: u64,
+    takes: Takes,
 ) -> std::io::Result<()> {
     let shared = embedder.shared();
     let farewell = Farewell { actor, life };
@@ -88,7 +92,7 @@ fn start_thread(
         .name("embedder".to_owned())
         .spawn(move || {
             let _farewell = farewell;
-            worker::run(&shared, life);
+            worker::run(&shared, life, takes);
         })?;
     Ok(())
 }

@@ -4,14 +4,16 @@
 //! |---|---|
 //! | [`Embedder`] | the seam that callers see: takes a text, calls back with its vector |
 //! | [`EmbeddingModel`] | the seam that models implement: blocking, one call at a time |
-//! | [`QueuedEmbedder`] | production: bounded queues, batches and a cache in front of one thread |
-//! | [`EmbedderActor`] | owns the thread of a [`QueuedEmbedder`], so that a supervisor can revive it |
+//! | [`QueuedEmbedder`] | production: bounded queues, batches and a cache in front of its threads |
+//! | [`EmbedderActor`] | owns the threads of a [`QueuedEmbedder`], so that a supervisor can revive them |
+//! | [`EmbedderCatalog`] | the embedders of a node by name, and why one cannot be provided |
 //! | [`InlineEmbedder`] | simulation and tests: computes in the caller's thread, deterministically |
 //!
 //! Queries go before texts to be indexed: somebody waits for them. A model that panics is
 //! replaced and its callers get an error; the thread survives.
 
 mod actor;
+mod catalog;
 mod hash_model;
 mod inline;
 mod queue;
@@ -22,9 +24,10 @@ use std::sync::Arc;
 use engram_core::index::{Embedding, ModelId};
 
 pub use actor::{EmbedderActor, EmbedderMessage};
+pub use catalog::{EmbedderCatalog, EmbedderError};
 pub use hash_model::HashModel;
 pub use inline::InlineEmbedder;
-pub use queue::{EmbedderStats, QueuedEmbedder};
+pub use queue::{EmbedderStats, EmbedderThreads, QueuedEmbedder};
 
 /// Why a text got no vector.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -38,6 +41,9 @@ pub enum EmbedError {
     /// The model failed; it may succeed another time.
     #[error("the embedding model failed: {0}")]
     Failed(Arc<str>),
+    /// The model does not work at present, whatever the text.
+    #[error("the embedding model is not available: {0}")]
+    Unavailable(Arc<str>),
     /// This node does not have the model.
     #[error("the embedding model {0} is not available on this node")]
     NoModel(ModelId),
@@ -96,7 +102,8 @@ pub trait EmbeddingModel: Send {
     ///
     /// # Errors
     /// [`EmbedError::Rejected`] if one of the texts cannot be embedded, [`EmbedError::Failed`] if
-    /// the model failed. No vector is returned then, the caller tries the texts one by one.
+    /// the model failed: the caller tries the texts one by one then. [`EmbedError::Unavailable`] if
+    /// that would be in vain.
     fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError>;
 }
 

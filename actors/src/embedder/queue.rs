@@ -1,4 +1,4 @@
-//! Bounded queues and a cache in front of one model thread.
+//! Bounded queues and a cache in front of the threads of a model.
 
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
@@ -6,7 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use engram_core::index::{Embedding, ModelId};
 use engram_core::limits::{
-    EMBED_BATCH_MAX, EMBED_CACHE_ENTRIES, EMBED_QUERIES_MAX, EMBED_TEXTS_MAX, QUERY_BYTES_MAX,
+    EMBED_BATCH_MAX, EMBED_CACHE_ENTRIES, EMBED_QUERIES_MAX, EMBED_TEXTS_MAX, EMBED_THREADS_MAX,
+    QUERY_BYTES_MAX,
 };
 use lru::LruCache;
 use xxhash_rust::xxh3::xxh3_128;
@@ -32,9 +33,31 @@ pub struct EmbedderStats {
     pub panics: u64,
 }
 
-/// The production [`Embedder`]: requests wait in one of two bounded queues for the model thread,
-/// which takes queries first. Clones share everything. An [`EmbedderActor`](super::EmbedderActor)
-/// runs the thread; requests that arrive while there is none wait for the next.
+/// How many threads run a model; each has one of its own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EmbedderThreads {
+    /// Threads that take queries, and texts while there are none; at least one.
+    pub any: usize,
+    /// Further threads that take queries alone, so that a search never waits behind a text.
+    pub queries: usize,
+}
+
+impl Default for EmbedderThreads {
+    fn default() -> Self {
+        EmbedderThreads { any: 1, queries: 0 }
+    }
+}
+
+/// What a thread takes from the queues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Takes {
+    Any,
+    QueriesOnly,
+}
+
+/// The production [`Embedder`]: requests wait in one of two bounded queues for the model's threads,
+/// which take queries first. Clones share everything. An [`EmbedderActor`](super::EmbedderActor)
+/// runs the threads; requests that arrive while there are none wait for the next.
 #[derive(Clone)]
 pub struct QueuedEmbedder {
     shared: Arc<Shared>,
@@ -45,6 +68,7 @@ pub(super) struct Shared {
     pub(super) dim: usize,
     pub(super) factory: ModelFactory,
     batch_max: usize,
+    threads: EmbedderThreads,
     queues: Mutex<Queues>,
     wake: Condvar,
 }
@@ -54,8 +78,9 @@ pub(super) struct Queues {
     texts: VecDeque<Job>,
     cache: LruCache<u128, Arc<Embedding>>,
     closed: bool,
-    /// Which model thread may take work; an older one ends.
+    /// Which threads may take work; older ones end.
     life: u64,
+    last_failure: Option<EmbedError>,
     pub(super) stats: EmbedderStats,
 }
 
@@ -67,8 +92,13 @@ pub(super) struct Job {
 }
 
 impl QueuedEmbedder {
-    /// An embedder for the model that `factory` makes. Nothing is loaded yet.
+    /// An embedder for the model that `factory` makes, with one thread. Nothing is loaded yet.
     pub fn new(factory: ModelFactory) -> QueuedEmbedder {
+        QueuedEmbedder::with_threads(factory, EmbedderThreads::default())
+    }
+
+    /// The same with so many threads, up to [`EMBED_THREADS_MAX`] of either kind.
+    pub fn with_threads(factory: ModelFactory, threads: EmbedderThreads) -> QueuedEmbedder {
         let model = factory();
         let cache = NonZeroUsize::new(EMBED_CACHE_ENTRIES).unwrap_or(NonZeroUsize::MIN);
         let shared = Shared {
@@ -76,12 +106,17 @@ impl QueuedEmbedder {
             dim: model.dim(),
             batch_max: model.batch_max().clamp(1, EMBED_BATCH_MAX),
             factory,
+            threads: EmbedderThreads {
+                any: threads.any.clamp(1, EMBED_THREADS_MAX),
+                queries: threads.queries.min(EMBED_THREADS_MAX),
+            },
             queues: Mutex::new(Queues {
                 queries: VecDeque::new(),
                 texts: VecDeque::new(),
                 cache: LruCache::new(cache),
                 closed: false,
                 life: 0,
+                last_failure: None,
                 stats: EmbedderStats::default(),
             }),
             wake: Condvar::new(),
@@ -101,6 +136,17 @@ impl QueuedEmbedder {
         }
     }
 
+    /// How many threads it has.
+    pub fn threads(&self) -> usize {
+        self.shared.threads.any + self.shared.threads.queries
+    }
+
+    /// What failed last, if anything did.
+    pub fn last_failure(&self) -> Option<String> {
+        let queues = self.shared.lock();
+        queues.last_failure.as_ref().map(ToString::to_string)
+    }
+
     /// Answers everything that waits with [`EmbedError::Closed`], and everything that comes.
     pub fn close(&self) {
         let jobs: Vec<Job> = {
@@ -115,7 +161,15 @@ impl QueuedEmbedder {
         }
     }
 
-    /// Begins a new life: the thread that serves it may take work, older ones end.
+    /// What each of its threads takes.
+    pub(super) fn roles(&self) -> Vec<Takes> {
+        let EmbedderThreads { any, queries } = self.shared.threads;
+        let mut roles = vec![Takes::Any; any];
+        roles.resize(any + queries, Takes::QueriesOnly);
+        roles
+    }
+
+    /// Begins a new life: the threads that serve it may take work, older ones end.
     pub(super) fn begin_life(&self) -> u64 {
         let mut queues = self.shared.lock();
         queues.life += 1;
@@ -150,7 +204,8 @@ impl Embedder for QueuedEmbedder {
                     };
                     queues.queue_of(priority).0.push_back(job);
                     drop(queues);
-                    self.shared.wake.notify_one();
+                    // All of them: the one that wakes up may not be one that takes this.
+                    self.shared.wake.notify_all();
                     return;
                 }
                 Err(answer) => answer,
@@ -167,14 +222,14 @@ impl Shared {
     }
 
     /// Waits for work. `None` once there is none left for this thread to do: the embedder was
-    /// closed or a younger thread has taken over.
-    pub(super) fn next_batch(&self, life: u64) -> Option<Vec<Job>> {
+    /// closed or younger threads have taken over.
+    pub(super) fn next_batch(&self, life: u64, takes: Takes) -> Option<Vec<Job>> {
         let mut queues = self.lock();
         loop {
             if queues.closed || queues.life != life {
                 return None;
             }
-            let batch = queues.take_batch(self.batch_max);
+            let batch = queues.take_batch(self.batch_max, takes);
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -222,8 +277,8 @@ impl Queues {
     }
 
     /// Takes up to `length_max` different texts, queries alone if there are any.
-    fn take_batch(&mut self, length_max: usize) -> Vec<Job> {
-        let queue = if self.queries.is_empty() {
+    fn take_batch(&mut self, length_max: usize, takes: Takes) -> Vec<Job> {
+        let queue = if self.queries.is_empty() && takes == Takes::Any {
             &mut self.texts
         } else {
             &mut self.queries
@@ -245,6 +300,12 @@ impl Queues {
     /// A vector that was computed while the same text waited again.
     pub(super) fn known(&mut self, hash: u128) -> Option<Arc<Embedding>> {
         self.cache.get(&hash).cloned()
+    }
+
+    /// Counts a request that failed.
+    pub(super) fn note_failure(&mut self, error: &EmbedError) {
+        self.stats.failed += 1;
+        self.last_failure = Some(error.clone());
     }
 
     pub(super) fn remember(&mut self, hash: u128, vector: Arc<Embedding>) {

@@ -1,4 +1,4 @@
-//! The model thread: takes batches, runs the model, answers.
+//! A model's thread: takes batches, runs the model, answers.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use engram_core::index::Embedding;
 
-use super::queue::{Job, Shared};
+use super::queue::{Job, Shared, Takes};
 use super::{EmbedError, EmbeddingModel};
 
-/// Serves an embedder until it is closed or a younger thread takes over.
-pub(super) fn run(shared: &Shared, life: u64) {
+/// Serves an embedder until it is closed or younger threads take over.
+pub(super) fn run(shared: &Shared, life: u64, takes: Takes) {
     let mut model = None;
-    while let Some(batch) = shared.next_batch(life) {
+    while let Some(batch) = shared.next_batch(life, takes) {
         serve(shared, &mut model, batch);
     }
 }
@@ -31,6 +31,7 @@ fn serve(shared: &Shared, model: &mut Option<Box<dyn EmbeddingModel>>, batch: Ve
             .map(|vector| Ok(Arc::new(vector)))
             .collect(),
         Err(error) if texts.len() == 1 => vec![Err(error)],
+        Err(error @ EmbedError::Unavailable(_)) => vec![Err(error); texts.len()],
         // One bad text must not cost the others their vectors.
         Err(_) => texts.iter().map(|text| one(shared, model, text)).collect(),
     };
@@ -42,7 +43,7 @@ fn serve(shared: &Shared, model: &mut Option<Box<dyn EmbeddingModel>>, batch: Ve
                     queues.stats.computed += 1;
                     queues.remember(job.hash, vector.clone());
                 }
-                Err(_) => queues.stats.failed += 1,
+                Err(error) => queues.note_failure(error),
             }
         }
     }

@@ -15,14 +15,15 @@ use engram_core::index::partition::{
     PartitionConfig, QueryTicket, StoreTicket,
 };
 use engram_core::index::vectors::{BuildError, SegmentOrder};
+use engram_core::limits::FAILURES_LIMIT_MAX;
 use engram_core::storage::{RangeQuery, WriteBatch};
 use engram_core::types::{Blob, MemberId, Millis, ShardId};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 
 use super::handle::{Inbox, PendingQuery};
 use super::{
-    Embedders, IndexPartitionHandle, IndexPartitionMessage, PartitionPeers, PartitionReport,
-    SegmentOptions, ShardFeed, SharedLookup, TextIndex, TextIndexError,
+    Embedders, IndexPartitionHandle, IndexPartitionMessage, PartitionPeers, SegmentOptions,
+    ShardFeed, SharedLookup, TextIndex, TextIndexError,
 };
 use crate::embedder::{EmbedError, EmbedPriority};
 use crate::env::{Background, Clock, ReadOutcome, ReadQuery, Store, StoreError};
@@ -149,11 +150,14 @@ impl Actor for IndexPartitionActor {
                 );
             }
             IndexPartitionMessage::Stats(done) => {
-                let now = state.arguments.clock.now();
-                done(PartitionReport {
-                    stats: state.machine.stats(now),
-                    lags: state.machine.lags(now),
-                });
+                done(state.machine.report(state.arguments.clock.now()));
+            }
+            IndexPartitionMessage::Failures(namespace, done) => {
+                done(
+                    state
+                        .machine
+                        .failed_embeddings(namespace, FAILURES_LIMIT_MAX),
+                );
             }
             IndexPartitionMessage::Happened { life, event } if life == state.life => {
                 if matches!(*event, Event::Committed { .. }) {
@@ -405,10 +409,11 @@ impl Teller {
         result: Result<Arc<engram_core::index::Embedding>, EmbedError>,
     ) {
         let result = result.map_err(|error| match error {
-            EmbedError::Rejected(_) => EmbedFailure::Never,
+            EmbedError::Rejected(reason) => EmbedFailure::Never(reason),
             EmbedError::NoModel(_) => EmbedFailure::NotHere,
-            EmbedError::Overloaded | EmbedError::Failed(_) | EmbedError::Closed => {
-                EmbedFailure::Again
+            EmbedError::Overloaded | EmbedError::Closed => EmbedFailure::Busy,
+            EmbedError::Failed(reason) | EmbedError::Unavailable(reason) => {
+                EmbedFailure::Again(reason)
             }
         });
         self.happened(Event::Embedded { ticket, result });

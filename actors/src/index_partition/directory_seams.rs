@@ -1,6 +1,5 @@
 //! The seams as a node's directory provides them: its shards and its configuration.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engram_core::index::{
@@ -11,6 +10,7 @@ use engram_core::types::{Lseq, NamespaceId, ShardId};
 
 use super::{FeedPageDone, FreshPositionDone, ShardFeed};
 use crate::directory::Directory;
+use crate::embedder::EmbedderCatalog;
 use crate::shard::ShardMessage;
 
 /// Asks the shard actors that the directory knows. A shard that is being respawned does not
@@ -77,15 +77,13 @@ fn entry(entry: acceptor::FeedEntry) -> FeedEntry {
 /// Looks namespaces up in the current configuration.
 pub struct DirectoryLookup {
     directory: Arc<Directory>,
-    /// The models that users know by these names.
-    models: BTreeMap<String, ModelId>,
+    catalog: Arc<EmbedderCatalog>,
 }
 
 impl DirectoryLookup {
-    /// The configuration of this node; `models` translates what namespaces call their embedder.
-    /// A name that is not in it is taken for a model of which this node knows the name only.
-    pub fn new(directory: Arc<Directory>, models: BTreeMap<String, ModelId>) -> DirectoryLookup {
-        DirectoryLookup { directory, models }
+    /// The configuration of this node, and the embedders that it has.
+    pub fn new(directory: Arc<Directory>, catalog: Arc<EmbedderCatalog>) -> DirectoryLookup {
+        DirectoryLookup { directory, catalog }
     }
 }
 
@@ -103,12 +101,18 @@ impl IndexOptionsLookup for DirectoryLookup {
                 NamespaceIndexing::NotYetKnown
             };
         };
-        let name = &found.options.embedder;
-        let model = self.models.get(name).cloned();
-        match model.map_or_else(|| ModelId::new(name.as_str()), Ok) {
-            Ok(model) => NamespaceIndexing::Indexed(IndexOptions::of(&found.options, model)),
+        // A namespace that is searched by meaning has a model from the beginning; the name serves
+        // for those that are not, as a model of which this node knows no more.
+        let options = &found.options;
+        let model = options.model.clone();
+        match model.map_or_else(|| ModelId::new(options.embedder.as_str()), Ok) {
+            Ok(model) => NamespaceIndexing::Indexed(IndexOptions::of(options, model)),
             Err(_) => NamespaceIndexing::Skipped,
         }
+    }
+
+    fn provides(&self, model: &ModelId) -> bool {
+        self.catalog.provides(model)
     }
 }
 
@@ -120,8 +124,9 @@ mod tests {
     };
 
     use super::*;
+    use crate::embedder::{EmbeddingModel, HashModel, InlineEmbedder};
 
-    fn directory(namespaces: Vec<(u32, &str)>) -> Arc<Directory> {
+    fn directory(namespaces: Vec<(u32, &str, Option<ModelId>)>) -> Arc<Directory> {
         let me = Member {
             id: MemberId(1),
             name: "a".into(),
@@ -135,12 +140,13 @@ mod tests {
         };
         let namespaces = namespaces
             .into_iter()
-            .map(|(id, embedder)| Namespace {
+            .map(|(id, embedder, model)| Namespace {
                 id: NamespaceId(id),
                 name: format!("n{id}"),
                 options: NamespaceOptions {
                     source: IndexSource::Key,
                     embedder: embedder.into(),
+                    model,
                     ..NamespaceOptions::default()
                 },
             })
@@ -159,10 +165,17 @@ mod tests {
 
     #[test]
     fn namespaces_are_known_dropped_or_still_to_come() {
-        let model = ModelId::new("exact-model-1").expect("short");
-        let models = BTreeMap::from([("builtin".to_owned(), model.clone())]);
-        let directory = directory(vec![(1, "builtin"), (4, "elsewhere"), (5, "")]);
-        let lookup = DirectoryLookup::new(directory, models);
+        let model = HashModel.id();
+        let mut catalog = EmbedderCatalog::default();
+        let hash = InlineEmbedder::new(Box::new(HashModel));
+        catalog.add_inline("builtin", Arc::new(hash));
+        let directory = directory(vec![
+            (1, "builtin", Some(model.clone())),
+            (4, "elsewhere", None),
+            (5, "", None),
+        ]);
+        let lookup = DirectoryLookup::new(directory, Arc::new(catalog));
+        assert!(lookup.provides(&model));
         let NamespaceIndexing::Indexed(options) = lookup.indexing(NamespaceId(1)) else {
             panic!("it is known");
         };
@@ -171,6 +184,7 @@ mod tests {
             panic!("it is known");
         };
         assert_eq!(options.model.as_str(), "elsewhere");
+        assert!(!lookup.provides(&options.model));
         assert_eq!(lookup.indexing(NamespaceId(3)), NamespaceIndexing::Skipped);
         assert_eq!(lookup.indexing(NamespaceId(5)), NamespaceIndexing::Skipped);
         assert_eq!(

@@ -4,28 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engram_core::index::partition::PartitionStats;
-use engram_core::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant};
+use engram_core::index::partition::PartitionReport;
+use engram_core::index::{
+    FailedEmbedding, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant,
+};
 use engram_core::limits::{INDEX_QUERIES_MAX, INDEX_SHIPS_QUEUED_MAX};
-use engram_core::types::{Lseq, MemberId, ShardId};
-use engram_core::wire::IndexLag;
+use engram_core::types::{Lseq, MemberId, NamespaceId, ShardId};
 use ractor::ActorRef;
 
 use super::IndexPartitionMessage;
 
 /// Called once with the answer to a search. Must not block.
 pub type QueryDone = Box<dyn FnOnce(Result<PartitionHits, PartitionError>) + Send>;
-/// What a partition says of itself.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub struct PartitionReport {
-    /// What it holds and did.
-    pub stats: PartitionStats,
-    /// How far each shard's index is behind.
-    pub lags: Vec<(ShardId, IndexLag)>,
-}
-
-/// Called with what a partition says of itself. Must not block.
+/// Called with what a partition holds and did. Must not block.
 pub type StatsDone = Box<dyn FnOnce(PartitionReport) + Send>;
+
+/// Called with what could not be embedded. Must not block.
+pub type FailuresDone = Box<dyn FnOnce(Vec<FailedEmbedding>) + Send>;
 
 /// One index partition of this node. Clones reach the same one; it is made before the actor and
 /// stays good when the actor is replaced.
@@ -119,6 +114,12 @@ impl IndexPartitionHandle {
     /// Asks what the partition holds and did. `done` is not called while it has no actor.
     pub fn stats(&self, done: StatsDone) {
         self.inbox.cast(IndexPartitionMessage::Stats(done));
+    }
+
+    /// Asks what of a namespace could not be embedded. `done` is dropped while there is no actor.
+    pub fn failures(&self, namespace: NamespaceId, done: FailuresDone) {
+        self.inbox
+            .cast(IndexPartitionMessage::Failures(namespace, done));
     }
 
     pub(super) fn inbox(&self) -> Arc<Inbox> {

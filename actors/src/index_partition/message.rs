@@ -2,10 +2,10 @@
 
 use engram_core::index::partition::Event;
 use engram_core::index::{PartitionQuery, VectorShip, VectorWant};
-use engram_core::types::{MemberId, ShardId};
+use engram_core::types::{MemberId, NamespaceId, ShardId};
 use ractor_cluster::RactorMessage;
 
-use super::handle::{PendingQuery, Permit, StatsDone};
+use super::handle::{FailuresDone, PendingQuery, Permit, StatsDone};
 
 /// What an index partition is told. Senders are its handle, or the callbacks of what it asked.
 #[derive(RactorMessage)]
@@ -28,6 +28,8 @@ pub enum IndexPartitionMessage {
     Query(Box<PartitionQuery>, PendingQuery),
     /// From diagnosis, answered through the callback.
     Stats(StatsDone),
+    /// From diagnosis: what of a namespace could not be embedded, answered through the callback.
+    Failures(NamespaceId, FailuresDone),
     /// From something that was asked: it has answered.
     Happened {
         /// Who asked; answers to former lives are dropped.

@@ -24,9 +24,7 @@ mod text_index;
 
 pub use actor::{IndexPartitionActor, IndexPartitionArguments, IndexPartitionState};
 pub use directory_seams::{DirectoryFeed, DirectoryLookup};
-pub use handle::{
-    IndexPartitionHandle, PartitionReport, PendingQuery, Permit, QueryDone, StatsDone,
-};
+pub use handle::{FailuresDone, IndexPartitionHandle, PendingQuery, Permit, QueryDone, StatsDone};
 pub use memory_text_index::MemoryTextIndex;
 pub use message::IndexPartitionMessage;
 pub use node_index::{NodeIndex, NodeIndexArguments, NodeQueryDone, SegmentOptions};

@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU16;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use engram_core::index::partition::PartitionReport;
 use engram_core::index::vectors::{SegmentBuilder, SegmentLimits};
 use engram_core::index::{
-    ModelId, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant, partition_of,
+    FailedEmbedding, PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant,
+    partition_of,
 };
-use engram_core::types::{Lseq, MemberId, ShardId};
-use engram_core::wire::{Frame, PartitionStatus};
+use engram_core::types::{Lseq, MemberId, Millis, NamespaceId, ShardId};
+use engram_core::wire::{Frame, MissingEmbedder, PartitionStatus};
 
 use super::{
-    DirectoryFeed, DirectoryLookup, Embedders, IndexPartitionArguments, IndexPartitionHandle,
-    PartitionPeers, PartitionReport, SharedLookup, TextIndex,
+    DirectoryFeed, DirectoryLookup, Embedders, FailuresDone, IndexPartitionArguments,
+    IndexPartitionHandle, PartitionPeers, SharedLookup, TextIndex,
 };
 use crate::directory::Directory;
-use crate::embedder::{Embedder, QueuedEmbedder};
+use crate::embedder::{Embedder, EmbedderCatalog, QueuedEmbedder};
 use crate::env::Env;
+use crate::rate::Rate;
 
 /// Called with what one partition found in these of the shards asked for. Must not block.
 pub type NodeQueryDone =
@@ -27,8 +30,8 @@ pub type NodeQueryDone =
 pub struct NodeIndexArguments {
     /// One full-text index a partition; at least one.
     pub texts: Vec<Arc<dyn TextIndex>>,
-    /// The embedding models, by the name that namespaces use.
-    pub models: BTreeMap<String, QueuedEmbedder>,
+    /// The embedders, by the name that namespaces use.
+    pub embedders: EmbedderCatalog,
     /// How segments of vectors are made.
     pub segments: SegmentOptions,
 }
@@ -47,7 +50,9 @@ pub struct NodeIndex {
     texts: Vec<Arc<dyn TextIndex>>,
     partitions: Vec<IndexPartitionHandle>,
     embedders: Embedders,
-    models: Vec<QueuedEmbedder>,
+    catalog: Arc<EmbedderCatalog>,
+    queued: Vec<QueuedEmbedder>,
+    rates: Mutex<BTreeMap<u16, Rate>>,
     segments: SegmentOptions,
     lookup: SharedLookup,
     directory: Arc<Directory>,
@@ -59,21 +64,21 @@ impl NodeIndex {
     pub fn new(arguments: NodeIndexArguments, directory: Arc<Directory>, env: Env) -> NodeIndex {
         let NodeIndexArguments {
             texts,
-            models,
+            embedders,
             segments,
         } = arguments;
-        let names: BTreeMap<String, ModelId> = models
-            .iter()
-            .map(|(name, model)| (name.clone(), model.id()))
-            .collect();
-        let models: Vec<QueuedEmbedder> = models.into_values().collect();
-        let embedders = models
-            .iter()
-            .map(|model| Arc::new(model.clone()) as Arc<dyn Embedder>);
-        let embedders = Embedders::new(embedders);
+        let catalog = Arc::new(embedders);
         NodeIndex {
-            models,
-            ..NodeIndex::of(texts, embedders, names, segments, directory, env)
+            partitions: texts.iter().map(|_| IndexPartitionHandle::new()).collect(),
+            texts,
+            embedders: Embedders::new(catalog.available()),
+            queued: catalog.queued(),
+            rates: Mutex::default(),
+            segments,
+            lookup: Arc::new(DirectoryLookup::new(directory.clone(), catalog.clone())),
+            catalog,
+            directory,
+            env,
         }
     }
 
@@ -87,37 +92,42 @@ impl NodeIndex {
         directory: Arc<Directory>,
         env: Env,
     ) -> NodeIndex {
-        let names = embedders
-            .iter()
-            .map(|(name, embedder)| (name.clone(), embedder.id()))
-            .collect();
-        let embedders = Embedders::new(embedders.into_values());
-        NodeIndex::of(texts, embedders, names, segments, directory, env)
-    }
-
-    fn of(
-        texts: Vec<Arc<dyn TextIndex>>,
-        embedders: Embedders,
-        names: BTreeMap<String, ModelId>,
-        segments: SegmentOptions,
-        directory: Arc<Directory>,
-        env: Env,
-    ) -> NodeIndex {
-        NodeIndex {
-            partitions: texts.iter().map(|_| IndexPartitionHandle::new()).collect(),
-            texts,
-            embedders,
-            models: Vec::new(),
-            segments,
-            lookup: Arc::new(DirectoryLookup::new(directory.clone(), names)),
-            directory,
-            env,
+        let mut catalog = EmbedderCatalog::default();
+        for (name, embedder) in embedders {
+            catalog.add_inline(name, embedder);
         }
+        let arguments = NodeIndexArguments {
+            texts,
+            embedders: catalog,
+            segments,
+        };
+        NodeIndex::new(arguments, directory, env)
     }
 
-    /// The models that need an actor each.
-    pub fn models(&self) -> &[QueuedEmbedder] {
-        &self.models
+    /// The embedders that need an actor each.
+    pub fn queued(&self) -> &[QueuedEmbedder] {
+        &self.queued
+    }
+
+    /// The embedders by name, those that cannot be provided included.
+    pub fn catalog(&self) -> &EmbedderCatalog {
+        &self.catalog
+    }
+
+    /// The namespaces that cannot be embedded here, and why.
+    pub fn missing_embedders(&self) -> Vec<MissingEmbedder> {
+        let Some(config) = self.directory.config() else {
+            return Vec::new();
+        };
+        let missing = config.namespaces.iter().filter_map(|namespace| {
+            let error = self.catalog.check(&namespace.options).err()?;
+            Some(MissingEmbedder {
+                namespace: namespace.name.clone(),
+                embedder: namespace.options.embedder.clone(),
+                reason: error.to_string(),
+            })
+        });
+        missing.collect()
     }
 
     /// The models, to embed queries with.
@@ -217,26 +227,64 @@ impl NodeIndex {
         }
     }
 
+    /// Collects what of a namespace could not be embedded, at most so many entries. `done` is called
+    /// once: with what the partitions that have an actor say.
+    pub fn failures(
+        &self,
+        namespace: NamespaceId,
+        limit: usize,
+        done: impl FnOnce(Vec<FailedEmbedding>) + Send + 'static,
+    ) {
+        let collection = Arc::new(Collection {
+            found: Mutex::default(),
+            limit,
+            done: Mutex::new(Some(Box::new(done))),
+        });
+        for partition in &self.partitions {
+            let collection = collection.clone();
+            partition.failures(namespace, Box::new(move |found| collection.add(found)));
+        }
+    }
+
     /// Has all partitions report themselves to the directory.
-    pub fn report(&self) {
+    pub fn report(self: &Arc<Self>) {
+        self.catalog.note(self.env.clock.now());
         for (number, partition) in self.partitions.iter().enumerate() {
-            let directory = self.directory.clone();
+            let index = self.clone();
             let number = u16::try_from(number).unwrap_or(u16::MAX);
-            partition.stats(Box::new(move |PartitionReport { stats, lags }| {
-                for (shard, lag) in lags {
-                    directory.report_own_index(shard, lag);
+            let now = self.env.clock.now();
+            partition.stats(Box::new(move |report| {
+                for (shard, lag) in &report.lags {
+                    index.directory.report_own_index(*shard, *lag);
                 }
-                directory.report_partition(PartitionStatus {
-                    partition: number,
-                    texts: stats.documents,
-                    vectors: stats.vectors as u64,
-                    vector_bytes: stats.vector_bytes as u64,
-                    segments: stats.segments as u64,
-                    graphs: stats.graphs as u64,
-                    embedding: stats.pending_embeddings as u64,
-                    lag: stats.lag_changes,
-                });
+                let status = index.status_of(number, now, &report);
+                index.directory.report_partition(status);
             }));
+        }
+    }
+
+    fn status_of(&self, number: u16, now: Millis, report: &PartitionReport) -> PartitionStatus {
+        let stats = &report.stats;
+        let vectors_per_second = {
+            let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+            let rate = rates.entry(number).or_default();
+            rate.note(now, stats.embedded + stats.received)
+        };
+        PartitionStatus {
+            partition: number,
+            texts: stats.documents,
+            vectors: stats.vectors as u64,
+            segments: stats.segments as u64,
+            vector_bytes: stats.vector_bytes as u64,
+            graphs: stats.graphs as u64,
+            embedding: stats.pending_embeddings as u64,
+            embed_failures: stats.embed_failures as u64,
+            embedded: stats.embedded,
+            received: stats.received,
+            vectors_per_second,
+            lag: stats.lag_changes,
+            lag_ms: stats.lag_ms,
+            namespaces: report.namespaces.clone(),
         }
     }
 
@@ -253,6 +301,33 @@ impl NodeIndex {
             return None;
         }
         self.partitions.get(usize::from(self.number(shard)))
+    }
+}
+
+/// What partitions answer, one after the other. Complete when the last of them lets go of it: one
+/// that is being replaced does so without an answer.
+struct Collection {
+    found: Mutex<Vec<FailedEmbedding>>,
+    limit: usize,
+    done: Mutex<Option<FailuresDone>>,
+}
+
+impl Collection {
+    fn add(&self, found: Vec<FailedEmbedding>) {
+        let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(found);
+    }
+}
+
+impl Drop for Collection {
+    fn drop(&mut self) {
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let found = self.found.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(done) = done.take() {
+            found.sort_by(|a, b| a.key.cmp(&b.key));
+            found.truncate(self.limit);
+            done(std::mem::take(found));
+        }
     }
 }
 

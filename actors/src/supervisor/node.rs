@@ -131,7 +131,7 @@ impl Actor for NodeSupervisor {
             stopped: None,
         };
         if let Some(index) = state.arguments.directory.index() {
-            for number in 0..index.models().len() {
+            for number in 0..index.queued().len() {
                 state.start(&myself, Child::Embedder(number)).await?;
             }
             for number in 0..index.partitions() {
@@ -267,7 +267,11 @@ impl NodeState {
             }
             Child::Embedder(number) => {
                 let index = directory.index().ok_or("this node has no index")?;
-                let model = index.models().get(number).ok_or("no such model")?.clone();
+                let model = index
+                    .queued()
+                    .get(number)
+                    .ok_or("no such embedder")?
+                    .clone();
                 Actor::spawn_linked(None, EmbedderActor, model, myself.get_cell())
                     .await?
                     .0

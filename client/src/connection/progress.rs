@@ -14,6 +14,8 @@ use crate::ClientError;
 
 /// When to ask again after a link took no more frames, in milliseconds.
 const FULL_RETRY_MS: u64 = 10;
+/// How many further nodes are asked after one could not embed.
+const EMBEDDER_RETRIES_MAX: u32 = 3;
 
 /// How an attempt ended.
 #[derive(Debug)]
@@ -135,6 +137,13 @@ impl Progress {
                 self.keep(error);
                 self.again(true)
             }
+            // Another node may have it. One after the other is asked, but not until the time is up:
+            // if it is nowhere, that is the answer.
+            RequestError::Embedder { .. } if self.retries < EMBEDDER_RETRIES_MAX => {
+                self.keep(error);
+                self.again(true)
+            }
+            RequestError::Embedder { .. } => self.refuse(error),
             // Nothing was ever evaluated, so the next attempt carries a later `since`.
             RequestError::Forgotten if self.may_renew_since() => {
                 self.keep(error);

@@ -7,7 +7,7 @@
 //! | 2 | the command line, a file or a value is wrong |
 //! | 3 | there is no such key or namespace |
 //! | 4 | a condition did not hold |
-//! | 5 | the cluster cannot be reached, or too few replicas answer |
+//! | 5 | the cluster cannot be reached, too few replicas answer, or an embedder fails |
 //! | 6 | the outcome is unknown: the write may have been applied |
 //! | 7 | a check found damage |
 
@@ -25,7 +25,7 @@ Exit codes:
   2  the command line, a file or a value is wrong
   3  there is no such key or namespace
   4  a condition did not hold
-  5  the cluster cannot be reached, or too few replicas answer
+  5  the cluster cannot be reached, too few replicas answer, or an embedder fails
   6  the outcome is unknown: the write may have been applied
   7  a check found damage";
 
@@ -119,6 +119,7 @@ impl From<ClientError> for Failure {
             | ClientError::Value(_) => 2,
             ClientError::Conflict { .. } => 4,
             ClientError::NotApplied { .. }
+            | ClientError::Embedder { .. }
             | ClientError::Overloaded { .. }
             | ClientError::Unavailable { .. } => 5,
             ClientError::Unknown { .. } => 6,

@@ -42,6 +42,14 @@ enum Action {
         #[command(flatten)]
         common: Common,
     },
+    /// List the entries of a namespace that are not found by meaning, because their text could not
+    /// be embedded, and why.
+    Failures {
+        /// Its name.
+        name: String,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -59,7 +67,7 @@ struct OptionArguments {
     /// Do not search it by meaning.
     #[arg(long)]
     no_semantic: bool,
-    /// The model that turns its texts into vectors.
+    /// What turns its texts into vectors: `builtin`, `hash`, or an embedder of the nodes' settings.
     #[arg(long, value_name = "NAME", default_value = "builtin")]
     embedder: String,
     /// How many entries it holds, roughly: beyond it the least recently used are deleted.
@@ -101,6 +109,7 @@ impl OptionArguments {
             semantic: !self.no_semantic,
             embedder: self.embedder,
             max_entries: self.max_entries,
+            model: None,
         }
     }
 }
@@ -135,6 +144,7 @@ pub(super) fn run(arguments: NamespaceArguments) -> Result<(), Failure> {
         } => create(&name, options.options(), &common),
         Action::List { common } => list(&common),
         Action::Describe { name, common } => describe(&name, &common),
+        Action::Failures { name, common } => failures(&name, &common),
     }
 }
 
@@ -215,6 +225,7 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             "no"
         };
         let most = options.max_entries.map(show_count);
+        let model = options.model.as_ref().map_or("-", |model| model.as_str());
         let rows = [
             ("namespace", name),
             ("keys", &show_count(keys)),
@@ -222,11 +233,53 @@ fn describe(name: &str, common: &Common) -> Result<(), Failure> {
             ("by words", words_name(&options)),
             ("by meaning", meaning),
             ("at most", most.as_deref().unwrap_or("any number of keys")),
+            ("model", model),
         ];
         for (name, text) in rows {
             let name = output.paint.dim(format_args!("{name:<10}"));
             output.line(format_args!("{name} {text}"))?;
         }
+        output.flush()
+    })
+}
+
+fn failures(name: &str, common: &Common) -> Result<(), Failure> {
+    common.connection.run(async |client: &Client| {
+        let mut output = common.output.open();
+        let namespace = existing(client, name).await?;
+        super::status::reach_all(client).await;
+        let failures = namespace.embed_failures().await?;
+        if output.json {
+            for failure in &failures {
+                output.json(&json!({
+                    "key": failure.key.to_text(),
+                    "version": failure.version.to_string(),
+                    "nodes": failure.nodes,
+                    "attempts": failure.attempts,
+                    "again": failure.outlook.to_string(),
+                    "reason": failure.reason,
+                }))?;
+            }
+            return output.flush();
+        }
+        if failures.is_empty() {
+            output.line(format_args!(
+                "no text of namespace {name} failed to be embedded"
+            ))?;
+            return output.flush();
+        }
+        let heads = ["KEY", "NODES", "ATTEMPTS", "AGAIN", "REASON"];
+        let mut table = output.new_table(&heads, &heads[2..3]);
+        for failure in &failures {
+            table.add_row(vec![
+                failure.key.to_text().into_owned(),
+                failure.nodes.join(", "),
+                show_count(u64::from(failure.attempts)),
+                failure.outlook.to_string(),
+                failure.reason.clone(),
+            ]);
+        }
+        output.table(&table)?;
         output.flush()
     })
 }
@@ -250,6 +303,7 @@ fn document(name: &str, options: &NamespaceOptions) -> Value {
         "semantic": options.semantic,
         "embedder": options.embedder,
         "max_entries": options.max_entries,
+        "model": options.model.as_ref().map(|model| model.as_str()),
     })
 }
 

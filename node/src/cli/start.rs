@@ -12,8 +12,31 @@ use super::exit::Failure;
 use crate::config::{NodeConfig, Settings};
 use crate::node::{Hooks, Node};
 
+/// How to write down what has no flag.
+const HELP: &str = "\
+Embedders turn text into vectors for search by meaning; a namespace chooses one when it is created
+(`engram namespace create NAME --embedder EMBEDDER`). Every node has `builtin`, a small model that needs
+nothing, and `hash`, for tests. Others are tables of the configuration file, the same on all nodes:
+
+  # A model in ONNX format; scripts/fetch-model brings one, and the library.
+  [embedders.minilm]
+  kind = \"fastembed\"
+  model_dir = \"/var/lib/engram/minilm\"   # or, with internet: model = \"AllMiniLML6V2\"
+  # cache_dir, pooling = \"mean\" | \"cls\", max_length, threads, processor_threads
+
+  # Any endpoint that speaks OpenAI's embeddings protocol: OpenAI, Ollama, vLLM, TEI ...
+  [embedders.nomic]
+  kind = \"openai\"
+  url = \"http://localhost:11434/v1\"
+  model = \"nomic-embed-text\"
+  dimensions = 768
+  # key_file = FILE | key_env = VARIABLE, timeout_ms, attempts, threads, request_dimensions
+
+A node that cannot provide an embedder says so in `engram status` and serves keys all the same.";
+
 /// Settings of a node; each may also stand in the configuration file or the environment.
 #[derive(Debug, Args)]
+#[command(after_help = HELP)]
 pub(super) struct StartArguments {
     /// TOML file with settings; flags win over it.
     #[arg(long, value_name = "FILE")]
@@ -62,6 +85,12 @@ pub(super) struct StartArguments {
     /// Index partitions of this node [default: 4].
     #[arg(long, value_name = "N", env = "ENGRAM_INDEX_PARTITIONS")]
     index_partitions: Option<u16>,
+    /// Threads of each embedding model in this process; each has the model in memory [default: 1].
+    #[arg(long, value_name = "N", env = "ENGRAM_EMBED_THREADS")]
+    embed_threads: Option<usize>,
+    /// The library ONNX Runtime, for embedders of the kind fastembed [default: beside the model].
+    #[arg(long, value_name = "FILE", env = "ENGRAM_ONNX_RUNTIME")]
+    onnx_runtime: Option<PathBuf>,
     /// Write logs as JSON.
     #[arg(long)]
     log_json: bool,
@@ -87,6 +116,10 @@ impl StartArguments {
             record_cache_bytes: self.record_cache_bytes,
             purge_after_ms: self.purge_after_ms,
             index_partitions: self.index_partitions,
+            embed_threads: self.embed_threads,
+            onnx_runtime: self.onnx_runtime,
+            // Tables of the file only.
+            embedders: None,
         };
         let cookie = std::env::var("ENGRAM_COOKIE").ok();
         file.overridden_by(flags)

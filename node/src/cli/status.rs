@@ -1,5 +1,7 @@
 //! `engram status`: what every node says of itself.
 
+mod index;
+
 use std::time::Duration;
 
 use clap::Args;
@@ -89,12 +91,14 @@ pub(super) async fn reach_all(client: &Client) {
 fn document(client: &Client, stats: &ClusterStats) -> Value {
     let config = client.config();
     let nodes: Vec<Value> = stats.nodes.iter().map(node_document).collect();
+    let indexes = index::namespace_rows(&config.namespaces, stats);
     json!({
         "cluster": config.cluster,
         "cluster_id": format!("{:016x}", config.cluster_id),
         "config_version": config.version,
         "shards": config.shard_count(),
         "namespaces": config.namespaces.len(),
+        "indexes": indexes.iter().map(index::NamespaceRow::document).collect::<Vec<_>>(),
         "nodes": nodes,
     })
 }
@@ -140,18 +144,7 @@ fn node_document(found: &NodeReport) -> Value {
             let partitions: Vec<_> = status
                 .partitions
                 .iter()
-                .map(|partition| {
-                    json!({
-                        "partition": partition.partition,
-                        "texts": partition.texts,
-                        "vectors": partition.vectors,
-                        "vector_bytes": partition.vector_bytes,
-                        "segments": partition.segments,
-                        "graphs": partition.graphs,
-                        "embedding": partition.embedding,
-                        "lag": partition.lag,
-                    })
-                })
+                .map(index::partition_document)
                 .collect();
             let counters: serde_json::Map<String, Value> = status
                 .counters
@@ -170,6 +163,8 @@ fn node_document(found: &NodeReport) -> Value {
                 "peers": peers,
                 "shards": shards,
                 "partitions": partitions,
+                "embedders": status.embedders.iter().map(index::embedder_document).collect::<Vec<_>>(),
+                "missing_embedders": index::missing_document(status),
                 "counters": counters,
             })
         }
@@ -217,7 +212,7 @@ fn print(output: &mut Output, client: &Client, stats: &ClusterStats) -> Result<(
         let trouble = output.paint.red(trouble);
         output.line(trouble)?;
     }
-    Ok(())
+    index::print(output, &config.namespaces, stats)
 }
 
 fn is_serving(found: &NodeReport) -> bool {

@@ -388,6 +388,7 @@ impl World {
             ClientReply::Config(_)
             | ClientReply::Status(_)
             | ClientReply::Found(_)
+            | ClientReply::EmbedFailures(_)
             | ClientReply::Watched(_) => {}
         }
         self.think(client);

@@ -3,6 +3,7 @@
 
 mod embedding;
 mod embeddings;
+mod failed_embedding;
 mod feed;
 mod hash_embedder;
 mod indexed_text;
@@ -30,6 +31,7 @@ pub mod vectors;
 
 pub use embedding::{Embedding, EmbeddingError};
 pub use embeddings::{Embeddings, EmbeddingsError};
+pub use failed_embedding::{EmbedOutlook, FailedEmbedding};
 pub use feed::{FeedEntry, FeedPage, FeedRequest};
 pub use hash_embedder::HashEmbedder;
 pub use indexed_text::IndexedText;

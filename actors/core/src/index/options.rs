@@ -56,6 +56,11 @@ pub enum NamespaceIndexing {
 pub trait IndexOptionsLookup {
     /// How this namespace is indexed. Must not block.
     fn indexing(&self, namespace: NamespaceId) -> NamespaceIndexing;
+
+    /// Whether this node has a model. Must not block.
+    fn provides(&self, _model: &ModelId) -> bool {
+        true
+    }
 }
 
 impl<F: Fn(NamespaceId) -> NamespaceIndexing> IndexOptionsLookup for F {

@@ -100,6 +100,9 @@ pub enum PartitionError {
         /// Of the query.
         asked: ModelId,
     },
+    /// The namespace's model is not on that node, so its index may lack vectors.
+    #[error("the node asked does not have the model {0}")]
+    NoModel(ModelId),
     /// The query is out of bounds.
     #[error("the search is refused: {0}")]
     Invalid(String),

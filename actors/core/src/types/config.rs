@@ -3,6 +3,7 @@
 use bincode::{Decode, Encode};
 
 use super::{Epoch, MemberId, NamespaceId, ShardId, TextLanguage};
+use crate::index::ModelId;
 use crate::limits::{FIELD_BYTES_MAX, NAME_BYTES_MAX, NAMESPACES_MAX};
 
 /// One voting disk of the cluster and where to reach it.
@@ -52,10 +53,13 @@ pub struct NamespaceOptions {
     pub language: TextLanguage,
     /// Whether it is searched by meaning.
     pub semantic: bool,
-    /// The model that embeds its texts; vectors of different models are never compared.
+    /// What embeds its texts, by the name that it has in the nodes' settings.
     pub embedder: String,
     /// How many entries it holds at most, roughly; the least recently used are deleted beyond.
     pub max_entries: Option<u64>,
+    /// The model behind that name, whose vectors alone are compared. Filled in by the node that
+    /// creates the namespace; who asks for a namespace may leave it open.
+    pub model: Option<ModelId>,
 }
 
 impl Default for NamespaceOptions {
@@ -67,6 +71,7 @@ impl Default for NamespaceOptions {
             semantic: true,
             embedder: "builtin".into(),
             max_entries: None,
+            model: None,
         }
     }
 }
@@ -76,6 +81,16 @@ impl NamespaceOptions {
     pub fn entries_max(&self, shards: u16) -> Option<u64> {
         let shards = u64::from(shards.max(1));
         self.max_entries.map(|most| most.div_ceil(shards).max(1))
+    }
+
+    /// Whether these options are what was asked for.
+    pub fn satisfy(&self, asked: &NamespaceOptions) -> bool {
+        let model = asked.model.clone().or_else(|| self.model.clone());
+        let asked = NamespaceOptions {
+            model,
+            ..asked.clone()
+        };
+        *self == asked
     }
 
     fn check(&self) -> Result<(), NamespaceError> {
@@ -206,27 +221,40 @@ impl ClusterConfig {
         self.namespaces.iter().find(|namespace| namespace.id == id)
     }
 
-    /// The next version, with one more namespace; none if it is there already with these options,
-    /// or with any options if none are asked for.
+    /// Whether there is a namespace of this name, with the options that are asked for, if any.
+    ///
+    /// # Errors
+    /// [`NamespaceError`] if it has other options, or its name or what is asked for is not allowed.
+    pub fn has_namespace(
+        &self,
+        name: &str,
+        asked: Option<&NamespaceOptions>,
+    ) -> Result<bool, NamespaceError> {
+        check_name("namespace", name)?;
+        if let Some(asked) = asked {
+            asked.check()?;
+        }
+        match (self.namespace(name), asked) {
+            (None, _) => Ok(false),
+            (Some(found), Some(asked)) if !found.options.satisfy(asked) => {
+                Err(NamespaceError::OptionsDiffer(name.into()))
+            }
+            (Some(_), _) => Ok(true),
+        }
+    }
+
+    /// The next version, with one more namespace.
     ///
     /// # Errors
     /// [`NamespaceError`] if it must not be added.
     pub fn with_namespace(
         &self,
         name: &str,
-        options: Option<&NamespaceOptions>,
-    ) -> Result<Option<ClusterConfig>, NamespaceError> {
-        check_name("namespace", name)?;
-        if let Some(options) = options {
-            options.check()?;
-        }
-        if let Some(found) = self.namespace(name) {
-            return match options {
-                Some(options) if *options != found.options => {
-                    Err(NamespaceError::OptionsDiffer(name.into()))
-                }
-                _ => Ok(None),
-            };
+        options: NamespaceOptions,
+    ) -> Result<ClusterConfig, NamespaceError> {
+        options.check()?;
+        if self.has_namespace(name, None)? {
+            return Err(NamespaceError::OptionsDiffer(name.into()));
         }
         if self.namespaces.len() >= NAMESPACES_MAX {
             return Err(NamespaceError::TooMany);
@@ -242,9 +270,9 @@ impl ClusterConfig {
         next.namespaces.push(Namespace {
             id: NamespaceId(highest + 1),
             name: name.into(),
-            options: options.cloned().unwrap_or_default(),
+            options,
         });
-        Ok(Some(next))
+        Ok(next)
     }
 }
 
@@ -280,28 +308,27 @@ mod tests {
     #[test]
     fn a_namespace_is_added_once_and_its_options_are_fixed() {
         let first = config();
+        assert_eq!(first.has_namespace("users", None), Ok(false));
         let second = first
-            .with_namespace("users", None)
-            .expect("allowed")
-            .expect("new");
+            .with_namespace("users", NamespaceOptions::default())
+            .expect("allowed");
         assert_eq!(second.version, 2);
         assert_eq!(
             second.namespace("users").map(|n| n.id),
             Some(NamespaceId(1))
         );
-        assert_eq!(second.with_namespace("users", None), Ok(None));
+        assert_eq!(second.has_namespace("users", None), Ok(true));
         let other = NamespaceOptions {
             text: false,
             ..NamespaceOptions::default()
         };
+        let differ = NamespaceError::OptionsDiffer("users".into());
         assert_eq!(
-            second.with_namespace("users", Some(&other)),
-            Err(NamespaceError::OptionsDiffer("users".into()))
+            second.has_namespace("users", Some(&other)),
+            Err(differ.clone())
         );
-        let third = second
-            .with_namespace("docs", Some(&other))
-            .expect("allowed")
-            .expect("new");
+        assert_eq!(second.with_namespace("users", other.clone()), Err(differ));
+        let third = second.with_namespace("docs", other).expect("allowed");
         assert_eq!(third.namespace("docs").map(|n| n.id), Some(NamespaceId(2)));
     }
 
@@ -315,7 +342,7 @@ mod tests {
             max_entries: Some(0),
             ..NamespaceOptions::default()
         };
-        let add = |options: &NamespaceOptions| config().with_namespace("n", Some(options));
+        let add = |options: &NamespaceOptions| config().has_namespace("n", Some(options));
         assert_eq!(add(&field(0)), Err(NamespaceError::Field(0)));
         assert!(add(&field(FIELD_BYTES_MAX)).is_ok());
         let longer = FIELD_BYTES_MAX + 1;
@@ -338,5 +365,22 @@ mod tests {
         ] {
             assert_eq!(most(max_entries).entries_max(shards), share);
         }
+    }
+
+    #[test]
+    fn a_model_that_is_left_open_is_any_but_a_named_one_must_be_it() {
+        let model = |name: &str| NamespaceOptions {
+            model: ModelId::new(name).ok(),
+            ..NamespaceOptions::default()
+        };
+        let stored = model("minilm");
+        assert!(stored.satisfy(&NamespaceOptions::default()));
+        assert!(stored.satisfy(&model("minilm")));
+        assert!(!stored.satisfy(&model("another")));
+        let elsewhere = NamespaceOptions {
+            embedder: "openai".into(),
+            ..NamespaceOptions::default()
+        };
+        assert!(!stored.satisfy(&elsewhere));
     }
 }

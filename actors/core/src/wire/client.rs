@@ -3,9 +3,11 @@
 use bincode::{Decode, Encode};
 
 use super::search::{Search, SearchReply};
+use super::status::NodeStatus;
 use super::watch::{Watch, WatchPage};
+use crate::index::FailedEmbedding;
 use crate::types::{
-    Ballot, Blob, ClusterConfig, Key, LogicalTime, MemberId, Millis, NamespaceId, NamespaceOptions,
+    Ballot, Blob, ClusterConfig, Key, LogicalTime, Millis, NamespaceId, NamespaceOptions,
     RecordKey, Write,
 };
 
@@ -99,6 +101,15 @@ pub struct OpenNamespace {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct GetStatus;
 
+/// Which entries of a namespace the answering node does not find by meaning, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct ListEmbedFailures {
+    /// Where.
+    pub namespace: NamespaceId,
+    /// Most entries listed: 1 to [`crate::limits::FAILURES_LIMIT_MAX`].
+    pub limit: u32,
+}
+
 /// Reads, changes or asks. One variant per request type.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub enum ClientRequest {
@@ -120,6 +131,8 @@ pub enum ClientRequest {
     GetStatus(GetStatus),
     /// See [`Watch`].
     Watch(Watch),
+    /// See [`ListEmbedFailures`].
+    ListEmbedFailures(ListEmbedFailures),
 }
 
 /// What a key holds.
@@ -153,92 +166,6 @@ pub struct ScanPage {
     pub next: Option<Key>,
 }
 
-/// What one node says of itself and its peers.
-#[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
-pub struct NodeStatus {
-    /// Its name.
-    pub name: String,
-    /// Its disk.
-    pub member: MemberId,
-    /// How often the disk was booted.
-    pub boot: u32,
-    /// The release it runs.
-    pub release: String,
-    /// Milliseconds since it started.
-    pub uptime_ms: u64,
-    /// Whether it serves: it has a configuration and its disk may vote.
-    pub serving: bool,
-    /// Why not, if it does not.
-    pub reason: String,
-    /// Its configuration version; 0 if none.
-    pub config_version: u64,
-    /// Highest durable log sequence number.
-    pub durable_lsn: u64,
-    /// Other members, and whether it hears them.
-    pub peers: Vec<PeerStatus>,
-    /// Its replicas.
-    pub shards: Vec<ShardStatus>,
-    /// Its index partitions.
-    pub partitions: Vec<PartitionStatus>,
-    /// Free space on the data disk, in bytes, if known.
-    pub disk_free_bytes: Option<u64>,
-    /// Counters by name, for humans and monitors.
-    pub counters: Vec<(String, u64)>,
-}
-
-/// How one member looks from another.
-#[derive(Clone, PartialEq, Debug, Default, Encode, Decode)]
-pub struct PeerStatus {
-    /// The peer's disk.
-    pub member: MemberId,
-    /// The peer's name.
-    pub name: String,
-    /// Where it is reached.
-    pub address: String,
-    /// Whether it is heard.
-    pub alive: bool,
-    /// Suspicion level (phi, Hayashibara et al. 2004).
-    pub phi: f64,
-}
-
-/// One replica of a shard.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
-pub struct ShardStatus {
-    /// Shard number; 65535 is the system shard.
-    pub shard: u16,
-    /// `recovering`, `serving` ...
-    pub state: String,
-    /// How often its actors were respawned since the boot.
-    pub restarts: u32,
-    /// Length of its change log so far.
-    pub changes: u64,
-    /// Changes not yet known to be chosen.
-    pub unlearned: u64,
-    /// Entries of peers' logs not yet followed.
-    pub behind: u64,
-}
-
-/// One index partition.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
-pub struct PartitionStatus {
-    /// Its number.
-    pub partition: u16,
-    /// Entries with words.
-    pub texts: u64,
-    /// Vectors: one for each chunk of a text.
-    pub vectors: u64,
-    /// Bytes of memory of the vectors and of the graphs over them, about.
-    pub vector_bytes: u64,
-    /// Segments of vectors.
-    pub segments: u64,
-    /// Those of them that are searched by a graph.
-    pub graphs: u64,
-    /// Texts waiting for their vector.
-    pub embedding: u64,
-    /// Changes not yet indexed.
-    pub lag: u64,
-}
-
 /// A successful answer.
 #[derive(Clone, PartialEq, Debug, Encode, Decode)]
 pub enum ClientReply {
@@ -253,9 +180,11 @@ pub enum ClientReply {
     /// To `GetConfig` and `OpenNamespace`.
     Config(ClusterConfig),
     /// To `GetStatus`.
-    Status(NodeStatus),
+    Status(Box<NodeStatus>),
     /// To `Watch`.
     Watched(WatchPage),
+    /// To `ListEmbedFailures`.
+    EmbedFailures(Vec<FailedEmbedding>),
 }
 
 /// A request that was not carried out, and what its sender can do about it.
@@ -310,6 +239,15 @@ pub enum RequestError {
         /// The node's version.
         version: u64,
     },
+    /// The embedder of the namespace is missing at the node that was asked, or failed there; it
+    /// had no effect.
+    #[error("embedder {embedder}: {reason}")]
+    Embedder {
+        /// Its name.
+        embedder: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The sender may not do this.
     #[error("unauthorized: {0}")]
     Unauthorized(String),
@@ -331,5 +269,6 @@ request!(ScanShard => Page, ScanPage);
 request!(Search => Found, SearchReply);
 request!(GetConfig => Config, ClusterConfig);
 request!(OpenNamespace => Config, ClusterConfig);
-request!(GetStatus => Status, NodeStatus);
 request!(Watch => Watched, WatchPage);
+request!(GetStatus => Status, Box<NodeStatus>);
+request!(ListEmbedFailures => EmbedFailures, Vec<FailedEmbedding>);

@@ -1,13 +1,13 @@
 //! The queue, the thread and the actor together: they only make sense as one.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::time::Duration;
 
 use engram_core::index::{Embedding, HashEmbedder, ModelId};
 use engram_core::limits::{EMBED_BATCH_MAX, EMBED_QUERIES_MAX, QUERY_BYTES_MAX};
 
-use super::super::{EmbedError, EmbedPriority, Embedder, EmbeddingModel};
+use super::super::{EmbedError, EmbedPriority, Embedder, EmbedderThreads, EmbeddingModel};
 use super::*;
 
 type Answer = Result<Arc<Embedding>, EmbedError>;
@@ -33,6 +33,9 @@ impl EmbeddingModel for Scripted {
         let asked = texts.iter().map(|text| (*text).to_owned()).collect();
         self.calls.lock().expect("not poisoned").push(asked);
         assert!(!texts.contains(&"panic"), "told to");
+        if texts.contains(&"away") {
+            return Err(EmbedError::Unavailable("away".into()));
+        }
         if texts.contains(&"bad") {
             return Err(EmbedError::Rejected("bad".into()));
         }
@@ -200,4 +203,84 @@ async fn the_next_actor_serves_what_the_last_one_left() {
     }
     second.stop(None);
     second_handle.await.expect("stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_model_that_is_away_is_not_asked_text_by_text() {
+    let bench = Bench::new();
+    let answers: Vec<_> = ["away", "text", "another text"]
+        .map(|text| bench.ask(text, EmbedPriority::Text))
+        .into_iter()
+        .collect();
+    bench.permit(1);
+    let (actor, handle) = spawn(&bench).await;
+    for answer in &answers {
+        assert_eq!(wait(answer), Err(EmbedError::Unavailable("away".into())));
+    }
+    assert_eq!(bench.calls.lock().expect("not poisoned").len(), 1);
+    assert_eq!(bench.embedder.stats().failed, 3);
+    let failure = bench.embedder.last_failure().expect("something failed");
+    assert!(failure.contains("away"), "{failure}");
+    actor.stop(None);
+    handle.await.expect("stops");
+}
+
+/// A model that keeps texts until the gate is open, and answers queries at once.
+struct Gated(Arc<(Mutex<bool>, Condvar)>);
+
+impl EmbeddingModel for Gated {
+    fn id(&self) -> ModelId {
+        HashEmbedder::id()
+    }
+
+    fn dim(&self) -> usize {
+        HashEmbedder::DIM
+    }
+
+    fn embed(&mut self, texts: &[&str]) -> Result<Vec<Embedding>, EmbedError> {
+        let (is_open, opened) = &*self.0;
+        if texts.iter().any(|text| text.contains("text")) {
+            let shut = is_open.lock().expect("not poisoned");
+            let open = opened.wait_while(shut, |is_open| !*is_open);
+            drop(open.expect("not poisoned"));
+        }
+        Ok(texts
+            .iter()
+            .map(|text| HashEmbedder::embed(text).expect("has words"))
+            .collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn with_a_thread_of_their_own_queries_do_not_wait_behind_texts() {
+    let gate = Arc::<(Mutex<bool>, Condvar)>::default();
+    let of_model = gate.clone();
+    let threads = EmbedderThreads { any: 2, queries: 1 };
+    let factory = move || Box::new(Gated(of_model.clone())) as Box<dyn EmbeddingModel>;
+    let embedder = QueuedEmbedder::with_threads(Arc::new(factory), threads);
+    assert_eq!(embedder.threads(), 3);
+    let (actor, handle) = Actor::spawn(None, EmbedderActor, embedder.clone())
+        .await
+        .expect("starts");
+    let ask = |text: String, priority| {
+        let (sender, answer) = mpsc::channel();
+        let done = move |result| drop(sender.send(result));
+        embedder.embed(&text, priority, Box::new(done));
+        answer
+    };
+    let texts: Vec<_> = (0..4 * EMBED_BATCH_MAX)
+        .map(|number| ask(format!("text {number}"), EmbedPriority::Text))
+        .collect();
+    for number in 0..10 {
+        let query = ask(format!("query {number}"), EmbedPriority::Query);
+        assert!(wait(&query).is_ok());
+    }
+    assert!(texts.iter().all(|answer| answer.try_recv().is_err()));
+    *gate.0.lock().expect("not poisoned") = true;
+    gate.1.notify_all();
+    for answer in &texts {
+        assert!(wait(answer).is_ok());
+    }
+    actor.stop(None);
+    handle.await.expect("stops");
 }

@@ -18,6 +18,7 @@ use super::*;
 use crate::background::BackgroundThread;
 use crate::buggify::Buggify;
 use crate::directory::ShardReport;
+use crate::embedder::EmbedderCatalog;
 use crate::env::{AppendDone, Clock, Entropy, ReadDone, ReadOutcome, ReadQuery, Store, Transport};
 use crate::index_partition::{
     IndexPartitionActor, MemoryTextIndex, NodeIndex, NodeIndexArguments, SegmentOptions, TextIndex,
@@ -155,7 +156,7 @@ impl Node {
         let text: Arc<dyn TextIndex> = Arc::new(MemoryTextIndex::default());
         let arguments = NodeIndexArguments {
             texts: vec![text],
-            models: BTreeMap::new(),
+            embedders: EmbedderCatalog::default(),
             segments: SegmentOptions {
                 builder: Arc::new(ExactBuilder),
                 limits: SegmentLimits::default(),

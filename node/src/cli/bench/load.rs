@@ -233,6 +233,7 @@ fn kind(error: &ClientError) -> &'static str {
         ClientError::Invalid(_) | ClientError::Expression(_) => "invalid",
         ClientError::Value(_) => "value",
         ClientError::Unavailable { .. } => "unavailable",
+        ClientError::Embedder { .. } => "embedder",
         ClientError::Unauthorized(_) => "unauthorized",
         ClientError::Connect(_) => "not connected",
         ClientError::Closed => "closed",

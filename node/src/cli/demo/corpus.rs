@@ -1,6 +1,6 @@
 //! The sample corpus, which is part of the binary.
 
-use engram_client::{Client, Namespace};
+use engram_client::{Client, Namespace, NamespaceOptions};
 
 use crate::cli::entry_line::{EntryLine, ParsedLine};
 use crate::cli::exit::Failure;
@@ -45,11 +45,18 @@ pub(super) fn read() -> Result<Vec<Part>, Failure> {
     FILES.into_iter().map(part).collect()
 }
 
-/// Writes the corpus, many entries at a time.
+/// Writes the corpus, many entries at a time, into namespaces with that embedder.
 ///
 /// # Errors
 /// The first [`Failure`].
-pub(super) async fn load(client: &Client, parts: &[Part]) -> Result<(), Failure> {
+pub(super) async fn load(client: &Client, parts: &[Part], embedder: &str) -> Result<(), Failure> {
+    for part in parts {
+        let options = NamespaceOptions {
+            embedder: embedder.into(),
+            ..NamespaceOptions::default()
+        };
+        client.create_namespace(part.name, options).await?;
+    }
     let puts = parts.iter().flat_map(|part| {
         let namespace = client.namespace(part.name);
         part.entries.iter().map(move |entry| {

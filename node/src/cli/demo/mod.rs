@@ -7,7 +7,7 @@ mod outage;
 mod searching;
 mod story;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -32,6 +32,12 @@ pub(super) struct DemoArguments {
     /// Leave the cluster running, and say how to reach it and how to end it.
     #[arg(long)]
     keep: bool,
+    /// The embedder of the sample texts.
+    #[arg(long, value_name = "NAME", default_value = "builtin")]
+    embedder: String,
+    /// Settings file of the nodes: the tables of further embedders.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArguments,
 }
@@ -84,7 +90,7 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<(), Failure> {
     ))?;
     narrator.begin("A cluster starts")?;
     let started = Instant::now();
-    let mut nodes = Nodes::start(&path, NODES, arguments.keep).await?;
+    let mut nodes = Nodes::start(&path, NODES, arguments.keep, arguments.config.clone()).await?;
     let config = ClientConfig::new(CLUSTER)
         .name("engram demo")
         .seeds(nodes.addresses())
@@ -95,6 +101,7 @@ async fn demonstrate(arguments: &DemoArguments) -> Result<(), Failure> {
         narrator: &mut narrator,
         client: &client,
         nodes: &mut nodes,
+        embedder: &arguments.embedder,
     };
     let told = story.tell(started).await;
     client.close().await;

@@ -25,6 +25,7 @@ pub(super) struct Nodes {
     directory: PathBuf,
     program: PathBuf,
     keep: bool,
+    config: Option<PathBuf>,
     nodes: Vec<Node>,
 }
 
@@ -53,11 +54,13 @@ impl Nodes {
         directory: &Path,
         count: usize,
         keep: bool,
+        config: Option<PathBuf>,
     ) -> Result<Nodes, Failure> {
         let mut nodes = Nodes {
             directory: directory.into(),
             program: std::env::current_exe().map_err(Failure::other)?,
             keep,
+            config,
             nodes: Vec::new(),
         };
         for number in 1..=count {
@@ -103,6 +106,9 @@ impl Nodes {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors);
+        if let Some(config) = &self.config {
+            command.arg("--config").arg(config);
+        }
         if !others.is_empty() {
             command.args(["--join", &others.join(",")]);
         }

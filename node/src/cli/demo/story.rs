@@ -44,6 +44,8 @@ pub(super) struct Story<'a> {
     pub(super) client: &'a Client,
     /// The cluster's processes.
     pub(super) nodes: &'a mut Nodes,
+    /// The embedder of the sample texts.
+    pub(super) embedder: &'a str,
 }
 
 impl Story<'_> {
@@ -94,7 +96,7 @@ impl Story<'_> {
         let parts = corpus::read()?;
         let total: usize = parts.iter().map(|part| part.entries.len()).sum();
         let started = Instant::now();
-        corpus::load(self.client, &parts).await?;
+        corpus::load(self.client, &parts, self.embedder).await?;
         let took = show(started.elapsed());
         let claim = format!("{total} entries are written, each to two disks at least");
         self.narrator.check(claim, true, format!("in {took}"))?;

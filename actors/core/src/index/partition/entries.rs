@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use super::super::{
-    Embedding, Embeddings, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup, IndexedText,
-    NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
+    EmbedOutlook, Embedding, Embeddings, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup,
+    IndexedText, NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
 };
-use super::backlog::{Failed, Finished, Missing};
+use super::backlog::{Finished, Missing};
 use super::space::NewVectors;
 use super::{
     ASK_AFTER_MS, Effect, EmbedFailure, EmbedTicket, FEED_PAUSE_MS, FRESH_SHIP_WAIT_MS, FeedTicket,
     IndexPartition, NAMESPACE_WAIT_MS, SHIP_WAIT_MS, StoreTicket,
 };
-use crate::limits::{INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
+use crate::limits::{EMBED_ATTEMPTS_MAX, INDEX_FEED_PAGE_MAX, NAMESPACE_TRIES_MAX, NAMESPACES_MAX};
 use crate::storage::Keyspace;
 use crate::types::{Lseq, Millis, NamespaceId, RecordKey, ShardId};
 
@@ -67,7 +67,7 @@ impl IndexPartition {
                 // The shard promised more than it gave: ask again, but do not insist.
                 state.paused_until.get_or_insert(now.plus(FEED_PAUSE_MS));
             }
-            state.fed = fed;
+            state.set_fed(fed);
             state.more = more;
             state.reached_end |= !more && fed >= state.target;
         }
@@ -146,6 +146,11 @@ impl IndexPartition {
                 return;
             }
         }
+        // Of this version it may be known that it failed; of others it does not matter any more.
+        let attempts = self.failures.attempts(&key, vtag, &options.model);
+        if attempts.is_none() || meaning.is_empty() {
+            self.failures.remove(&key);
+        }
         // Nobody needs the vector of an older version any more.
         if let Some(older) = self.backlog.remove(&key) {
             self.end(older.shard, older.lseq);
@@ -193,7 +198,9 @@ impl IndexPartition {
             due: now.plus(ask_ms),
             embed_at: now.plus(wait_ms),
             asks: 0,
-            attempts: 0,
+            // What failed often and comes again has one attempt.
+            attempts: attempts.map_or(0, |attempts| attempts.min(EMBED_ATTEMPTS_MAX - 1)),
+            reason: None,
             ticket: None,
         };
         match early {
@@ -202,6 +209,7 @@ impl IndexPartition {
                 self.begin(shard, lseq);
                 self.complete(now, &key, missing, ship.vectors);
             }
+            None if self.backlog.is_closed(&missing.model) => self.park(now, &key, &missing),
             None => {
                 self.begin(shard, lseq);
                 self.backlog.insert(key, missing);
@@ -219,34 +227,23 @@ impl IndexPartition {
         match result {
             Ok(vector) => {
                 let vector = Arc::unwrap_or_clone(vector);
-                let Some(finished) = self.backlog.finish(now, ticket, vector) else {
+                let Some((finished, was_down)) = self.backlog.finish(now, ticket, vector) else {
                     return;
                 };
+                if was_down {
+                    self.model_recovered(now);
+                }
                 self.counts.embedded += 1;
                 if let Finished::Whole(key, missing) = finished {
                     self.embedded_all(now, &key, missing, out);
                 }
             }
-            Err(failure) => match self.backlog.fail(now, ticket, failure) {
-                None => {}
-                Some(Failed::Again) => self.counts.embed_retries += 1,
-                Some(Failed::Never(key, missing)) => {
-                    self.counts.embed_given_up += 1;
-                    self.forget_stored(missing.shard, &key, missing.lseq);
-                }
-                Some(Failed::Rest(key, missing)) => self.embedded_all(now, &key, missing, out),
-                Some(Failed::NotNow(missing)) => {
-                    self.counts.embed_given_up += 1;
-                    if let Some(state) = self.shards.get_mut(&missing.shard) {
-                        state.give_up(missing.lseq);
-                    }
-                }
-            },
+            Err(failure) => self.embed_failed(now, ticket, failure, out),
         }
     }
 
     /// All chunks of a text have their vectors, made here.
-    fn embedded_all(
+    pub(super) fn embedded_all(
         &mut self,
         now: Millis,
         key: &RecordKey,
@@ -294,33 +291,33 @@ impl IndexPartition {
     /// Missing vectors are there: they can be found, and the entry is dealt with once they are
     /// durable.
     fn complete(&mut self, now: Millis, key: &RecordKey, missing: Missing, vectors: Embeddings) {
-        let Missing {
-            shard,
-            lseq,
-            vtag,
-            tags,
-            model,
-            ..
-        } = missing;
+        let (shard, lseq) = (missing.shard, missing.lseq);
         let new = NewVectors {
             key,
             shard,
-            vtag,
-            model: &model,
-            tags: tags.clone(),
+            vtag: missing.vtag,
+            model: &missing.model,
+            tags: missing.tags.clone(),
             vectors: &vectors,
         };
         if self.spaces.upsert(now, new).is_err() {
             // Of another dimension than the model's other vectors: comparing them is in vain.
             self.counts.embed_given_up += 1;
+            let reason = format!("its vector has {} dimensions, unlike others", vectors.dim());
+            let failed = Missing {
+                reason: Some(reason.into()),
+                ..missing
+            };
+            self.list_failure(key, &failed, EmbedOutlook::Never);
             self.forget_stored(shard, key, lseq);
             return;
         }
+        self.failures.remove(key);
         let place = vector_key(shard, key);
         let stored = StoredVector {
-            vtag,
-            model,
-            tags,
+            vtag: missing.vtag,
+            model: missing.model,
+            tags: missing.tags,
             vectors,
         };
         let sealed = stored.seal(&place);
@@ -329,7 +326,7 @@ impl IndexPartition {
     }
 
     /// Removes what is stored of an older version. The entry is dealt with once that is durable.
-    fn forget_stored(&mut self, shard: ShardId, key: &RecordKey, lseq: Lseq) {
+    pub(super) fn forget_stored(&mut self, shard: ShardId, key: &RecordKey, lseq: Lseq) {
         self.writes
             .remove(Keyspace::Vectors, vector_key(shard, key));
         self.writing.push((shard, lseq));

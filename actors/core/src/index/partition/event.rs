@@ -30,14 +30,16 @@ pub struct BuildTicket(pub u64);
 pub struct QueryTicket(pub u64);
 
 /// Why a text got no vector.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum EmbedFailure {
+    /// The embedder has too much to do; nothing was tried.
+    Busy,
     /// It may succeed another time.
-    Again,
+    Again(Arc<str>),
     /// Not in this life: the node does not have the model.
     NotHere,
     /// Never: the model does not take this text.
-    Never,
+    Never(Arc<str>),
 }
 
 /// What happened.

@@ -200,7 +200,7 @@ impl IndexPartition {
         }
         let text_mark = marks.get(&shard).copied().unwrap_or_default();
         state.text_mark = text_mark;
-        state.fed = text_mark.min(state.stored_mark);
+        state.set_fed(text_mark.min(state.stored_mark));
         state.feeding = true;
     }
 }

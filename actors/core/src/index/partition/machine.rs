@@ -7,6 +7,7 @@ use super::super::{FeedRequest, IndexOptionsLookup, TextMarks, seal_vector_mark,
 use super::backlog::Backlog;
 use super::commits::TextCommits;
 use super::early_ships::EarlyShips;
+use super::failures::Failures;
 use super::fresh::FreshQuery;
 use super::queries::OpenQueries;
 use super::shard::{Outstanding, ShardState};
@@ -62,7 +63,9 @@ pub struct PartitionStats {
     pub asked: u64,
     /// Attempts that failed and are tried again.
     pub embed_retries: u64,
-    /// Texts that the model refused, or failed too often.
+    /// Entries that are not found by meaning, because their text could not be embedded.
+    pub embed_failures: usize,
+    /// How often a text was given up, for ever or for a while.
     pub embed_given_up: u64,
     /// Vectors that could not be stored; they are made again after a restart.
     pub unstored_vectors: u64,
@@ -83,6 +86,7 @@ pub struct IndexPartition {
     pub(super) shards: BTreeMap<ShardId, ShardState>,
     pub(super) spaces: Spaces,
     pub(super) backlog: Backlog,
+    pub(super) failures: Failures,
     pub(super) early: EarlyShips,
     pub(super) commits: TextCommits,
     pub(super) queries: OpenQueries,
@@ -113,6 +117,7 @@ impl IndexPartition {
             shards: BTreeMap::new(),
             spaces: Spaces::new(config.segments),
             backlog: Backlog::default(),
+            failures: Failures::default(),
             early: EarlyShips::default(),
             commits: TextCommits::default(),
             queries: OpenQueries::default(),
@@ -183,6 +188,7 @@ impl IndexPartition {
             Event::Timer => self.timer = None,
         }
         self.retry_loads(now, out);
+        self.unpark(now);
         self.pull(now, out);
         self.ask_peers(now, out);
         self.start_embeddings(now, out);
@@ -206,6 +212,7 @@ impl IndexPartition {
             vector_bytes: of_vectors.memory_bytes,
             segments: of_vectors.segments,
             graphs: of_vectors.graphs,
+            embed_failures: self.failures.count(),
             pending_embeddings: self.backlog.len(),
             embeddings_in_flight: self.backlog.in_flight(),
             ..self.counts
@@ -323,7 +330,7 @@ impl IndexPartition {
         }
         let mut marks = committed.clone();
         let feeding = self.shards.iter().filter(|(_, state)| state.feeding);
-        marks.extend(feeding.map(|(shard, state)| (*shard, state.fed)));
+        marks.extend(feeding.map(|(shard, state)| (*shard, state.reached())));
         self.commits.start(marks.clone());
         out.push(Effect::CommitText(
             TextMarks {
@@ -432,6 +439,7 @@ impl IndexPartition {
             timeout
                 .into_iter()
                 .chain(state.paused_until)
+                .chain(state.parked_until())
                 .chain(state.load_again_at)
         });
         let marks = self

@@ -31,8 +31,9 @@
 //! [`ASK_AFTER_MS`] and [`ASK_AGAIN_MS`], and after [`SHIP_WAIT_MS`] computes it itself, so a lost
 //! ship, or the death of its sender, costs work but no vector. A replica that is far behind, as one
 //! on a new disk is, asks at once. A ship may come before the entry
-//! is learned here; it is kept for a while. Failures are tried again with growing pauses, a bounded
-//! number of times; a text that the model refuses is given up at once.
+//! is learned here; it is kept for a while. Failures are tried again with growing pauses. What failed
+//! too often, and what comes while its model is down, is left in the change log: the feed goes back
+//! there later, or as soon as the model works again. A text that the model refuses is given up at once.
 //!
 //! A long text is embedded in chunks, one after the other; its entry has a vector for each, and is
 //! found by the best of them.
@@ -69,10 +70,13 @@ mod commits;
 mod early_ships;
 mod entries;
 mod event;
+mod failing;
+mod failures;
 mod fresh;
 mod loading;
 mod machine;
 mod queries;
+mod report;
 mod shard;
 mod sharing;
 mod space;
@@ -84,6 +88,7 @@ pub use event::{
     StoreTicket,
 };
 pub use machine::{IndexPartition, PartitionConfig, PartitionStats};
+pub use report::PartitionReport;
 
 /// How long a replica waits for the vector that another one should ship.
 pub const SHIP_WAIT_MS: u64 = 2_000;
@@ -111,5 +116,11 @@ pub const VECTOR_MARK_STORE_MS: u64 = 1_000;
 pub const EMBED_RETRY_MS: u64 = 250;
 /// Longest such pause.
 pub const EMBED_RETRY_MS_MAX: u64 = 30_000;
+/// Pause before a text is given again to an embedder that had too much to do.
+pub const EMBED_BUSY_MS: u64 = 500;
+/// Pause before entries that failed too often are tried again; it doubles each time.
+pub const PARK_MS: u64 = 60_000;
+/// Longest such pause, unless the model is seen to work again.
+pub const PARK_MS_MAX: u64 = 900_000;
 /// Pause before a shard whose log names an unknown namespace is asked again.
 pub const NAMESPACE_WAIT_MS: u64 = 500;

@@ -110,6 +110,10 @@ impl IndexPartition {
                     let (indexed, asked) = (options.model, asked.clone());
                     return Err(PartitionError::Model { indexed, asked });
                 }
+                // Versions made here have no vector then: silence would pass for a full answer.
+                _ if !lookup.provides(asked) => {
+                    return Err(PartitionError::NoModel(asked.clone()));
+                }
                 _ => true,
             },
         };

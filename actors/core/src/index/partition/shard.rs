@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::super::ShardLag;
-use super::{FeedTicket, LoadTicket};
+use super::{FeedTicket, LoadTicket, PARK_MS, PARK_MS_MAX};
 use crate::types::{Lseq, Millis, ShardId};
 
 /// What the partition knows about one shard. The caller decides; this keeps the books.
@@ -23,6 +23,8 @@ pub(super) struct ShardState {
     pub(super) target: Lseq,
     /// Entries up to here were dealt with, save those in `open`.
     pub(super) fed: Lseq,
+    /// The highest that `fed` has been. Between the two are entries that come again.
+    reached: Lseq,
     /// The log may go on beyond `fed`, whatever `target` says.
     pub(super) more: bool,
     /// Whether the end of the log was reached in this life: before, nobody knows the lag.
@@ -42,6 +44,12 @@ pub(super) struct ShardState {
     pinned: Option<Lseq>,
     /// Searchable by words up to here.
     pub(super) text_mark: Lseq,
+    /// The first entry that was left in the log for later.
+    parked: Option<Lseq>,
+    /// When the log is read again from there.
+    parked_until: Option<Millis>,
+    /// How often that was done in vain.
+    unparked: u32,
     /// When the log was heard to go so far, oldest first: what is not searchable yet.
     heard: VecDeque<(Lseq, Millis)>,
 }
@@ -91,6 +99,53 @@ impl ShardState {
         self.pinned = Some(self.pinned.map_or(lseq, |pinned| pinned.min(lseq)));
     }
 
+    /// Leaves an entry in the log for later.
+    pub(super) fn park(&mut self, now: Millis, lseq: Lseq) {
+        self.open.remove(&lseq);
+        self.parked = Some(self.parked.map_or(lseq, |parked| parked.min(lseq)));
+        let pause = PARK_MS.checked_shl(self.unparked).unwrap_or(PARK_MS_MAX);
+        self.parked_until
+            .get_or_insert(now.plus(pause.min(PARK_MS_MAX)));
+    }
+
+    /// What was left for later is due at once.
+    pub(super) fn unpark_at(&mut self, now: Millis) {
+        self.unparked = 0;
+        self.parked_until = self.parked.map(|_| now);
+    }
+
+    /// When what was left for later is due.
+    pub(super) fn parked_until(&self) -> Option<Millis> {
+        // A page on its way would be taken for what comes next.
+        self.parked_until.filter(|_| self.outstanding.is_none())
+    }
+
+    /// Goes back to what was left for later, if it is due. Returns whether it did.
+    pub(super) fn unpark(&mut self, now: Millis) -> bool {
+        if self.parked_until().is_none_or(|until| until > now) {
+            return false;
+        }
+        self.parked_until = None;
+        let Some(parked) = self.parked.take() else {
+            return false;
+        };
+        self.unparked = self.unparked.saturating_add(1).min(16);
+        self.fed = self.fed.min(Lseq(parked.0.saturating_sub(1)));
+        self.more = true;
+        true
+    }
+
+    /// Entries up to here were dealt with.
+    pub(super) fn set_fed(&mut self, fed: Lseq) {
+        self.fed = fed;
+        self.reached = self.reached.max(fed);
+    }
+
+    /// The highest position up to which entries were dealt with, whatever comes again.
+    pub(super) fn reached(&self) -> Lseq {
+        self.reached
+    }
+
     /// All vectors up to here are durable.
     pub(super) fn vector_mark(&self) -> Lseq {
         let missing = self
@@ -99,6 +154,7 @@ impl ShardState {
             .copied()
             .into_iter()
             .chain(self.pinned)
+            .chain(self.parked)
             .min();
         missing.map_or(self.fed, |first| {
             Lseq(first.0.saturating_sub(1)).min(self.fed)
@@ -118,14 +174,14 @@ impl ShardState {
     /// Searchable by meaning up to here. What was given up does not count as lag: it would never
     /// end.
     pub(super) fn searchable_vectors(&self) -> Lseq {
-        self.open.first().map_or(self.fed, |first| {
-            Lseq(first.0.saturating_sub(1)).min(self.fed)
+        self.open.first().map_or(self.reached, |first| {
+            Lseq(first.0.saturating_sub(1)).min(self.reached)
         })
     }
 
     /// Notes when the log went how far.
     pub(super) fn note_lag(&mut self, now: Millis) {
-        let target = self.target.max(self.fed);
+        let target = self.target.max(self.reached);
         let searchable = self.text_mark.min(self.searchable_vectors());
         let last = self.heard.back().copied();
         if last.is_none_or(|(heard, _)| target > heard) && target > searchable {
@@ -155,7 +211,7 @@ impl ShardState {
     }
 
     fn lag(&self, shard: ShardId, mark: Lseq, now: Millis) -> ShardLag {
-        let target = self.target.max(self.fed);
+        let target = self.target.max(self.reached);
         // The age of the oldest change that is missing.
         let missing = self.heard.iter().find(|(heard, _)| *heard > mark);
         ShardLag {

@@ -90,17 +90,14 @@ impl Spaces {
 
     /// What all spaces hold together.
     pub(super) fn stats(&self) -> VectorSetStats {
-        let spaces = self.spaces.values().flat_map(BTreeMap::values);
-        spaces.fold(VectorSetStats::default(), |sum, space| {
-            let of_space = space.stats();
-            VectorSetStats {
-                vectors: sum.vectors + of_space.vectors,
-                dead_vectors: sum.dead_vectors + of_space.dead_vectors,
-                memory_bytes: sum.memory_bytes + of_space.memory_bytes,
-                segments: sum.segments + of_space.segments,
-                graphs: sum.graphs + of_space.graphs,
-            }
-        })
+        sum(self.spaces.values().flat_map(BTreeMap::values))
+    }
+
+    /// What the spaces of each namespace hold.
+    pub(super) fn by_namespace(&self) -> BTreeMap<NamespaceId, VectorSetStats> {
+        let spaces = self.spaces.iter();
+        let spaces = spaces.map(|(namespace, models)| (*namespace, sum(models.values())));
+        spaces.collect()
     }
 
     /// Looks again at spaces whose time has come.
@@ -168,4 +165,17 @@ impl Spaces {
     fn space(&self, namespace: NamespaceId, model: &ModelId) -> Option<&Space> {
         self.spaces.get(&namespace)?.get(model)
     }
+}
+
+fn sum<'a>(spaces: impl Iterator<Item = &'a Space>) -> VectorSetStats {
+    spaces.fold(VectorSetStats::default(), |sum, space| {
+        let of_space = space.stats();
+        VectorSetStats {
+            vectors: sum.vectors + of_space.vectors,
+            dead_vectors: sum.dead_vectors + of_space.dead_vectors,
+            memory_bytes: sum.memory_bytes + of_space.memory_bytes,
+            segments: sum.segments + of_space.segments,
+            graphs: sum.graphs + of_space.graphs,
+        }
+    })
 }

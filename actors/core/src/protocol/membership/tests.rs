@@ -1,5 +1,5 @@
 use super::*;
-use crate::types::MemberId;
+use crate::types::{MemberId, NamespaceOptions};
 
 fn identity(n: u64) -> Identity {
     Identity {
@@ -237,9 +237,8 @@ fn a_newer_configuration_is_adopted_and_a_foreign_one_ignored() {
     let mut node = Membership::new(identity(1), None, Lsn(0), Some((config.clone(), true)));
     let mut out = Vec::new();
     let next = config
-        .with_namespace("users", None)
-        .expect("allowed")
-        .expect("new");
+        .with_namespace("users", NamespaceOptions::default())
+        .expect("allowed");
     node.step(Millis(0), Event::Decided(next.clone()), &mut out);
     assert_eq!(node.config(), Some(&next));
     let foreign = ClusterConfig {

@@ -62,7 +62,7 @@ const WIDEN: u32 = 4;
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
     /// The meaning of the query, or why there is none.
-    Embedded(Result<Arc<Embedding>, String>),
+    Embedded(Result<Arc<Embedding>, RequestError>),
     /// A member has searched some of the shards it was asked for.
     Hits {
         /// For which leg.
@@ -208,10 +208,7 @@ impl SearchMachine {
         }
         match event {
             Event::Embedded(Ok(vector)) => self.take_vector(&vector),
-            Event::Embedded(Err(reason)) => {
-                let reason = format!("the query could not be embedded: {reason}");
-                return self.finish(Err(RequestError::NotApplied(reason)), out);
-            }
+            Event::Embedded(Err(error)) => return self.finish(Err(error), out),
             Event::Hits {
                 side,
                 member,

@@ -234,11 +234,12 @@ fn a_query_is_embedded_once_and_a_failure_to_embed_is_told() {
     machine.step(NOW, Event::Embedded(Ok(vector)), &mut out);
     assert_eq!(asked(&out), [member(1)]);
     let mut machine = start(semantic, &mut out);
-    machine.step(NOW, Event::Embedded(Err("no model".into())), &mut out);
-    assert!(matches!(
-        out.last(),
-        Some(Effect::Done(Err(RequestError::NotApplied(_))))
-    ));
+    let error = RequestError::Embedder {
+        embedder: "builtin".into(),
+        reason: "it is gone".into(),
+    };
+    machine.step(NOW, Event::Embedded(Err(error.clone())), &mut out);
+    assert_eq!(out.last(), Some(&Effect::Done(Err(error))));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The machine in a small world: shards with change logs, a disk, a full-text index, an embedder.
 
 mod chunks;
+mod failing;
 mod filters;
 mod fresh;
 mod purges;

@@ -92,6 +92,26 @@ impl Text {
     }
 }
 
+struct Lookup {
+    later_is_known: bool,
+    model_is_provided: bool,
+}
+
+impl IndexOptionsLookup for Lookup {
+    fn indexing(&self, namespace: NamespaceId) -> NamespaceIndexing {
+        match namespace {
+            DOCS => NamespaceIndexing::Indexed(options()),
+            LATER if self.later_is_known => NamespaceIndexing::Indexed(options()),
+            LATER => NamespaceIndexing::NotYetKnown,
+            _ => NamespaceIndexing::Skipped,
+        }
+    }
+
+    fn provides(&self, _: &ModelId) -> bool {
+        self.model_is_provided
+    }
+}
+
 pub(super) struct World {
     pub(super) now: Millis,
     me: MemberId,
@@ -104,6 +124,8 @@ pub(super) struct World {
     pub(super) later_is_known: bool,
     /// Texts that contain "absent" find no model.
     pub(super) model_is_absent: bool,
+    /// Whether the node has the model at all.
+    pub(super) model_is_provided: bool,
     /// What cannot be read is damaged, not only out of reach.
     pub(super) disk_is_damaged: bool,
     /// Effects that were not carried out yet.
@@ -134,6 +156,7 @@ impl World {
             text: Text::default(),
             later_is_known: false,
             model_is_absent: true,
+            model_is_provided: true,
             disk_is_damaged: false,
             todo: Vec::new(),
             ships: Vec::new(),
@@ -188,12 +211,9 @@ impl World {
     }
 
     pub(super) fn step(&mut self, event: Event) {
-        let later = self.later_is_known;
-        let lookup = move |namespace| match namespace {
-            DOCS => NamespaceIndexing::Indexed(options()),
-            LATER if later => NamespaceIndexing::Indexed(options()),
-            LATER => NamespaceIndexing::NotYetKnown,
-            _ => NamespaceIndexing::Skipped,
+        let lookup = Lookup {
+            later_is_known: self.later_is_known,
+            model_is_provided: self.model_is_provided,
         };
         let mut out = Vec::new();
         self.machine.step(self.now, event, &lookup, &mut out);
@@ -351,13 +371,13 @@ impl World {
             Effect::Embed { ticket, text, .. } => {
                 self.embedded.push(text.clone());
                 let result = match HashEmbedder::embed(&text) {
-                    _ if fault => Err(EmbedFailure::Again),
+                    _ if fault => Err(EmbedFailure::Again("told to".into())),
                     _ if text.contains("absent") && self.model_is_absent => {
                         Err(EmbedFailure::NotHere)
                     }
-                    _ if text.contains("refused") => Err(EmbedFailure::Never),
+                    _ if text.contains("refused") => Err(EmbedFailure::Never("refused".into())),
                     Ok(vector) => Ok(Arc::new(vector)),
-                    Err(_) => Err(EmbedFailure::Never),
+                    Err(error) => Err(EmbedFailure::Never(error.to_string().into())),
                 };
                 Event::Embedded { ticket, result }
             }
