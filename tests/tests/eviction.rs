@@ -25,6 +25,8 @@ async fn the_least_recently_used_make_room_for_the_new() -> Result<()> {
     };
     let full = client.create_namespace("full", options).await?;
     let free = client.namespace("free");
+    // Until all nodes agree on who comes first, a replica that saw no reads may evict.
+    cluster.settled(&client).await?;
     full.put("hot", "read all the time").await?;
     fill(&full, &free, 0).await?;
     within_bound(&full).await?;
