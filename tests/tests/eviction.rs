@@ -2,16 +2,19 @@
 //! replica, also when another node takes over.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use engram_client::{Client, Namespace, NamespaceOptions};
-use engram_tests::cluster::{Builder, Cluster, SERVING_DEADLINE};
+use engram_tests::cluster::{Builder, Cluster};
 use engram_tests::waiting;
 use futures::TryStreamExt;
 
 const NODE: &str = env!("CARGO_BIN_EXE_engram-test-node");
 const MAX_ENTRIES: u64 = 40;
 const SHARDS: u64 = 4;
+/// A namespace is swept once a minute, whatever is known of it.
+const EVICTION_DEADLINE: Duration = Duration::from_secs(150);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_least_recently_used_make_room_for_the_new() -> Result<()> {
@@ -30,7 +33,7 @@ async fn the_least_recently_used_make_room_for_the_new() -> Result<()> {
     within_bound(&full).await?;
     ensure!(full.exists("hot").await?, "what is read stays");
     ensure!(free.count("").await? == 200, "others have no bound");
-    waiting::until("evictions to be counted", SERVING_DEADLINE, || async {
+    waiting::until("evictions to be counted", EVICTION_DEADLINE, || async {
         match evicted(&cluster, &client).await {
             Ok(count) if count >= 160 => Ok(()),
             other => Err(format!("{other:?}")),
@@ -74,7 +77,7 @@ async fn fill(full: &Namespace, free: &Namespace, from: u32) -> Result<()> {
 }
 
 async fn within_bound(full: &Namespace) -> Result<()> {
-    waiting::until("few entries", SERVING_DEADLINE, || async {
+    waiting::until("few entries", EVICTION_DEADLINE, || async {
         // A read now and then, as by somebody who uses it.
         full.get("hot").await.map_err(|error| error.to_string())?;
         let count = full.count("").await.map_err(|error| error.to_string())?;
