@@ -4,7 +4,6 @@
 //! the range that the operating system gives to outgoing connections: dialling a node that is down
 //! would otherwise sooner or later occupy the very port that is dialled.
 
-use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context, Result, bail};
@@ -23,23 +22,35 @@ const EPHEMERAL_DEFAULT: u16 = 32_768;
 /// # Errors
 /// If there are not so many.
 pub fn free(count: usize) -> Result<Vec<u16>> {
+    held(count)?
+        .iter()
+        .map(|listener| {
+            Ok(listener
+                .local_addr()
+                .context("a listener's own address")?
+                .port())
+        })
+        .collect()
+}
+
+/// Listeners on ports that were free. Each stays held while the next is looked for, so that no two
+/// are the same.
+fn held(count: usize) -> Result<Vec<TcpListener>> {
     let end = ephemeral_start().max(LOWEST + 1000);
     let mut random = Random::new(seed());
-    let mut found = BTreeSet::new();
+    let mut found = Vec::with_capacity(count);
     for _ in 0..TRIES_MAX {
         if found.len() == count {
             break;
         }
         let offset = random.below(u64::from(end - LOWEST));
         let port = LOWEST + u16::try_from(offset).context("an offset within the range")?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            found.insert(port);
-        }
+        found.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, port)));
     }
     if found.len() < count {
         bail!("{TRIES_MAX} ports were tried, {} are free", found.len());
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 /// Tests that run at the same time must not all try the same ports in the same order.
@@ -59,18 +70,19 @@ fn ephemeral_start() -> u16 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn ports_are_distinct_free_and_not_given_to_connections() {
-        let ports = free(8).expect("there are free ports");
-        let distinct: BTreeSet<&u16> = ports.iter().collect();
-        assert_eq!(distinct.len(), 8);
-        let listeners: Vec<_> = ports
+    fn ports_are_distinct_listened_on_and_not_given_to_connections() {
+        let listeners = held(8).expect("there are free ports");
+        let ports: BTreeSet<u16> = listeners
             .iter()
-            .map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).expect("it is free"))
+            .map(|listener| listener.local_addr().expect("it is bound").port())
             .collect();
-        assert_eq!(listeners.len(), 8);
-        assert!(ports.iter().all(|port| *port < ephemeral_start()));
+        assert_eq!(ports.len(), 8);
+        let end = ephemeral_start().max(LOWEST + 1000);
+        assert!(ports.iter().all(|port| (LOWEST..end).contains(port)));
     }
 }
