@@ -183,6 +183,25 @@ impl Cluster {
         .await
     }
 
+    /// Waits until every running node searches so many vectors: each indexes by itself, a moment
+    /// after a write.
+    ///
+    /// # Errors
+    /// If that does not come to be.
+    pub async fn has_vectors(&self, client: &Client, expected: u64) -> Result<()> {
+        waiting::until("all vectors on all nodes", SERVING_DEADLINE, || async {
+            for node in self.nodes.iter().filter(|node| node.is_running()) {
+                let status = status(client, &node.settings.name).await?;
+                let vectors: u64 = status.partitions.iter().map(|part| part.vectors).sum();
+                if vectors != expected {
+                    return Err(format!("{}: {vectors}", status.name));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Ends the nodes that run in an orderly way, and checks that they had no complaints: exit
     /// code 0, no panic in any log. Then forgets the logs.
     ///

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use engram_client::cache::{CacheError, CacheHit};
-use engram_client::{ClientError, NamespaceOptions, SemanticCache};
-use engram_tests::cluster::{Builder, SERVING_DEADLINE};
-use engram_tests::waiting;
+use engram_client::cache::CacheError;
+use engram_client::{ClientError, NamespaceOptions};
+use engram_tests::cluster::Builder;
 use futures::future::{join_all, try_join_all};
 
 const NODE: &str = env!("CARGO_BIN_EXE_engram-test-node");
@@ -55,15 +54,17 @@ async fn like_questions_share_an_answer_and_opposite_ones_do_not() -> Result<()>
         let hit = cache.lookup(prompt, 1.0).await?.context("just stored")?;
         ensure!(hit.is_exact && hit.answer == format!("answer to {prompt}"));
     }
+    // A lookup may ask any node.
+    cluster.has_vectors(&client, PROMPTS.len() as u64).await?;
     let fooled = client.semantic_cache("llm").without_word_check();
     let suspicious = client
         .semantic_cache("llm")
         .verifier(|_asked, stored| !stored.contains("parcel"));
     for (prompt, same, other) in PROMPTS {
-        let hit = until_hit(&cache, same).await?;
+        let hit = cache.lookup(same, THRESHOLD).await?.context(same)?;
         ensure!(hit.prompt == prompt && !hit.is_exact, "{same:?}: {hit:?}");
         // The embedding alone takes one for the other; the check of the words does not.
-        let wrong = until_hit(&fooled, other).await?;
+        let wrong = fooled.lookup(other, THRESHOLD).await?.context(other)?;
         ensure!(wrong.prompt == prompt, "{other:?}: {wrong:?}");
         let refused = cache.counters().refused;
         let hit = cache.lookup(other, THRESHOLD).await?;
@@ -85,18 +86,6 @@ async fn like_questions_share_an_answer_and_opposite_ones_do_not() -> Result<()>
     }
     client.close().await;
     cluster.pass().await
-}
-
-/// Entries are found by meaning a moment after they were stored.
-async fn until_hit(cache: &SemanticCache, prompt: &str) -> Result<CacheHit> {
-    let what = format!("an answer to {prompt:?}");
-    waiting::until(&what, SERVING_DEADLINE, || async {
-        match cache.lookup(prompt, THRESHOLD).await {
-            Ok(Some(hit)) => Ok(hit),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
