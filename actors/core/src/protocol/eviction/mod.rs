@@ -9,14 +9,15 @@
 //! | event | what follows |
 //! |---|---|
 //! | used | the key becomes the most recently used |
-//! | tick, and a namespace may be over its share | a sweep: pages of its keys in this shard |
+//! | tick, and a namespace may be over its share | a sweep after a pause: pages of its keys in this shard |
 //! | last page of a sweep, more keys than the share | deletions, a bounded number at a time |
 //!
 //! It is approximate, on purpose:
 //! - each shard has the same share, `max_entries / shards` rounded up, though keys may not spread
 //!   evenly;
 //! - recency is what this replica saw in this life. What it never saw used is older than all that
-//!   it did, and among that, what was written first goes first;
+//!   it did, and among that, what was written first goes first. One that has just become first
+//!   looks on for a second before it sweeps, so what is used more often than that stays;
 //! - recency of [`EVICTION_TRACKED_MAX`](crate::limits::EVICTION_TRACKED_MAX) keys of a namespace
 //!   and shard is remembered;
 //! - a sweep goes down to seven eighths of the share, so that not every write needs one.
@@ -114,7 +115,7 @@ impl Evictor {
     /// Takes one event; adds what it wants done to `out`.
     pub fn step(&mut self, now: Millis, event: Event, out: &mut Vec<Effect>) {
         match event {
-            Event::Limits(limits) => self.limit(&limits),
+            Event::Limits(limits) => self.limit(now, &limits),
             Event::Read(key) => self.used(&key, false),
             Event::Write(key) => self.used(&key, true),
             Event::Page(ticket, keys, more) => {
@@ -129,7 +130,7 @@ impl Evictor {
                 }
             }
             Event::Failed(ticket) => match self.answered(ticket) {
-                Some((Asked::Page, Some(space))) => space.begin_again(),
+                Some((Asked::Page, Some(space))) => space.begin_again(now),
                 Some((Asked::Deletion, Some(space))) => space.deleted(false),
                 _ => {}
             },
@@ -149,10 +150,13 @@ impl Evictor {
         self.spaces.is_empty()
     }
 
-    fn limit(&mut self, limits: &BTreeMap<NamespaceId, u64>) {
+    fn limit(&mut self, now: Millis, limits: &BTreeMap<NamespaceId, u64>) {
         self.spaces.retain(|id, _| limits.contains_key(id));
         for (id, most) in limits {
-            let space = self.spaces.entry(*id).or_insert_with(|| Space::new(*most));
+            let space = self
+                .spaces
+                .entry(*id)
+                .or_insert_with(|| Space::new(*most, now));
             space.most = *most;
         }
     }
@@ -177,7 +181,7 @@ impl Evictor {
         if is_first != self.is_first {
             self.is_first = is_first;
             for space in self.spaces.values_mut() {
-                space.begin_again();
+                space.begin_again(now);
             }
         }
         if is_first {

@@ -8,10 +8,12 @@ use super::sweep::Sweep;
 use crate::limits::EVICTION_TRACKED_MAX;
 use crate::types::{Ballot, Key, Millis};
 
-/// A namespace is swept anew after so long, in milliseconds: others may write to it, too.
-const SWEEP_EVERY_MS: u64 = 60_000;
-/// Sweeps of a namespace that is over its share begin so far apart at least, in milliseconds.
+/// Sweeps begin so far apart at least, in milliseconds; and the first so long after it is known
+/// that this replica evicts, so that it has seen what is in use.
 const SWEEP_PAUSE_MS: u64 = 1_000;
+/// Others may write to the namespace, too: it is swept anew after a pause that doubles up to this,
+/// in milliseconds, as long as sweeps find no more than was written through this replica.
+const SWEEP_EVERY_MS: u64 = 60_000;
 
 /// One namespace of one shard.
 #[derive(Debug)]
@@ -24,19 +26,23 @@ pub(super) struct Space {
     counted: Option<u64>,
     /// Keys written since that were not known: there are so many more at most.
     added: u64,
+    /// When the last page was asked for; before the first sweep, when it began to wait.
     swept_at: Millis,
+    /// The next sweep begins so long after the last, though nothing is known to be too much.
+    pause_ms: u64,
     sweep: Option<Sweep>,
 }
 
 impl Space {
-    pub(super) fn new(most: u64) -> Space {
+    pub(super) fn new(most: u64, now: Millis) -> Space {
         let tracked = NonZeroUsize::new(EVICTION_TRACKED_MAX).unwrap_or(NonZeroUsize::MIN);
         Space {
             most,
             uses: LruCache::new(tracked),
             counted: None,
             added: 0,
-            swept_at: Millis(0),
+            swept_at: now,
+            pause_ms: SWEEP_PAUSE_MS,
             sweep: None,
         }
     }
@@ -46,10 +52,12 @@ impl Space {
         self.added += u64::from(is_write && !known);
     }
 
-    /// What others did is not known: the next tick begins a sweep.
-    pub(super) fn begin_again(&mut self) {
+    /// What others did is not known: a sweep begins after a pause.
+    pub(super) fn begin_again(&mut self, now: Millis) {
         self.sweep = None;
         self.counted = None;
+        self.swept_at = now;
+        self.pause_ms = SWEEP_PAUSE_MS;
     }
 
     /// Begins a sweep, if the namespace may be over its share or was not looked at for long.
@@ -57,16 +65,21 @@ impl Space {
         if self.sweep.is_some() {
             return;
         }
-        let since_ms = now.since(self.swept_at);
-        let due = match self.counted {
-            None => true,
-            Some(counted) if counted + self.added > self.most => since_ms >= SWEEP_PAUSE_MS,
-            Some(_) => since_ms >= SWEEP_EVERY_MS,
+        let is_over = self.expected().is_none_or(|count| count > self.most);
+        let pause_ms = if is_over {
+            SWEEP_PAUSE_MS
+        } else {
+            self.pause_ms
         };
-        if due {
+        if now.since(self.swept_at) >= pause_ms {
+            self.sweep = Some(Sweep::new(self.expected()));
             self.added = 0;
-            self.sweep = Some(Sweep::default());
         }
+    }
+
+    /// How many entries there are at most, if nobody else adds any.
+    fn expected(&self) -> Option<u64> {
+        Some(self.counted? + self.added)
     }
 
     /// Where the sweep reads next; none if it waits for something.
@@ -115,6 +128,12 @@ impl Space {
 
     fn end_if_over(&mut self) {
         if let Some(sweep) = self.sweep.take_if(|sweep| sweep.is_over()) {
+            let doubled = self.pause_ms.saturating_mul(2).min(SWEEP_EVERY_MS);
+            self.pause_ms = if sweep.is_surprised() {
+                SWEEP_PAUSE_MS
+            } else {
+                doubled
+            };
             self.counted = Some(sweep.left());
         }
     }

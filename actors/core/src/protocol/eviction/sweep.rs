@@ -19,6 +19,7 @@ pub(super) struct Victim {
 #[derive(Debug)]
 pub(super) struct Sweep {
     stage: Stage,
+    expected: Option<u64>,
     counted: u64,
     deleted: u64,
     in_flight: u64,
@@ -37,10 +38,12 @@ enum Stage {
     Deleting,
 }
 
-impl Default for Sweep {
-    fn default() -> Sweep {
+impl Sweep {
+    /// A sweep that should find this many entries at most, if that is known.
+    pub(super) fn new(expected: Option<u64>) -> Sweep {
         Sweep {
             stage: Stage::Next(None),
+            expected,
             counted: 0,
             deleted: 0,
             in_flight: 0,
@@ -48,9 +51,7 @@ impl Default for Sweep {
             victims: VecDeque::new(),
         }
     }
-}
 
-impl Sweep {
     /// Where to read next, if not reading already.
     pub(super) fn next_page(&mut self) -> Option<Option<Key>> {
         let Stage::Next(after) = &self.stage else {
@@ -120,6 +121,11 @@ impl Sweep {
 
     pub(super) fn is_over(&self) -> bool {
         self.stage == Stage::Deleting && self.victims.is_empty() && self.in_flight == 0
+    }
+
+    /// Whether it found more than expected: others write to the namespace.
+    pub(super) fn is_surprised(&self) -> bool {
+        self.expected.is_none_or(|expected| self.counted > expected)
     }
 
     /// How many entries it left behind.

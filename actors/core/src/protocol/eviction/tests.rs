@@ -113,6 +113,15 @@ impl World {
         }
     }
 
+    /// Ticks until no sweep is under way.
+    fn until_idle(&mut self) {
+        let before = self.pages;
+        self.ticks(1, true);
+        if self.pages > before {
+            self.until_idle();
+        }
+    }
+
     fn left(&self) -> BTreeSet<u64> {
         let numbers = self.entries.keys();
         numbers
@@ -129,6 +138,7 @@ fn the_least_recently_used_go_and_the_bound_holds() {
     }
     world.ticks(20, true);
     assert_eq!(world.entries.len(), 80, "it is full, not over");
+    world.until_idle();
     for number in 0..10 {
         world.read(number);
     }
@@ -164,16 +174,44 @@ fn only_the_first_replica_evicts_and_a_new_first_one_looks_anew() {
     for number in 50..70 {
         world.put_elsewhere(number);
     }
-    world.ticks(4, true);
-    assert_eq!(world.entries.len(), 27, "nobody told it");
-    world.ticks(1, false);
-    world.ticks(4, true);
+    world.ticks(2, false);
+    world.ticks(5, true);
     assert_eq!(world.entries.len(), 7);
-    for number in 80..90 {
+}
+
+#[test]
+fn one_that_has_just_become_first_looks_on_before_it_evicts() {
+    let mut world = World::new(8);
+    for number in 0..50 {
         world.put_elsewhere(number);
     }
-    world.ticks(125, true);
-    assert_eq!(world.entries.len(), 7, "it looks once a minute anyway");
+    world.ticks(2, true);
+    assert_eq!((world.entries.len(), world.pages), (50, 0));
+    world.read(0);
+    world.ticks(2, true);
+    assert_eq!(world.entries.len(), 7);
+    assert!(world.left().contains(&0), "it was seen used");
+}
+
+#[test]
+fn what_others_write_is_looked_for_more_rarely_as_long_as_there_is_none() {
+    let mut world = World::new(8);
+    world.ticks(2 * 300, true);
+    let quiet = world.pages;
+    assert!((6..=12).contains(&quiet), "1, 2, 4 ... 60 s apart: {quiet}");
+    for number in 0..50 {
+        world.put_elsewhere(number);
+    }
+    let waited = (1..=125).find(|_| {
+        world.ticks(1, true);
+        world.entries.len() == 7
+    });
+    assert!(waited.is_some(), "it looks once a minute anyway");
+    for number in 50..70 {
+        world.put_elsewhere(number);
+    }
+    world.ticks(4, true);
+    assert_eq!(world.entries.len(), 7, "and soon again where it found some");
 }
 
 #[test]
@@ -184,6 +222,9 @@ fn an_entry_that_is_used_or_changed_meanwhile_stays() {
     let version = |n| Ballot { n, ..Ballot::ZERO };
     let limits = BTreeMap::from([(NAMESPACE, 1)]);
     evictor.step(now, Event::Limits(limits), &mut out);
+    evictor.step(now, Event::Tick { is_first: true }, &mut out);
+    assert!(out.is_empty(), "it looks on first");
+    let now = now.plus(2 * TICK_MS);
     evictor.step(now, Event::Tick { is_first: true }, &mut out);
     let Some(Effect::Scan { ticket, .. }) = out.pop() else {
         panic!("no sweep");
@@ -219,8 +260,9 @@ fn a_flood_is_worked_off_within_the_bounds() {
     for number in 0..count {
         world.put(number);
     }
-    world.ticks(1, true);
+    world.ticks(3, true);
     let first = world.pages;
+    assert!(first > 0);
     assert!(first <= u64::from(EVICTION_PAGES_PER_TICK));
     world.ticks(1000, true);
     assert!((88..=100).contains(&world.entries.len()));
@@ -235,11 +277,11 @@ fn unreachable_replicas_and_lifted_bounds_end_a_sweep() {
         world.put(number);
     }
     world.unreadable = true;
-    world.ticks(3, true);
+    world.ticks(7, true);
     assert_eq!((world.entries.len(), world.pages), (9, 3), "it tries again");
     world.step(Event::Limits(BTreeMap::new()));
     assert!(world.evictor.is_idle());
     world.unreadable = false;
-    world.ticks(3, true);
+    world.ticks(5, true);
     assert_eq!(world.entries.len(), 9);
 }
