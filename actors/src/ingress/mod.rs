@@ -199,38 +199,21 @@ impl Router {
             ClientRequest::ScanShard(scan) => (scan.shard, Operation::Scan(scan.scan.clone())),
             _ => return self.coordinate(to, deadline, envelope),
         };
-        let unavailable = |reason: &str| RequestError::Unavailable {
-            shard: shard.0,
-            reason: reason.into(),
-        };
-        let replica = self
-            .directory
-            .route(shard)
-            .ok_or_else(|| unavailable("no replica of it is reachable from this node"))?;
-        if replica == self.directory.me.id {
-            if matches!(envelope.body, ClientRequest::Put(_)) && !self.env.store.admits_writes() {
-                return Err(self.read_only());
-            }
-            let local = self.directory.shard(shard);
-            let local = local.ok_or_else(|| unavailable("its actors are being respawned"))?;
-            let ask = ReplicatorMessage::Ask {
-                to,
-                deadline,
-                operation,
-            };
-            local
-                .replicator
-                .cast(ask)
-                .map_err(|_| unavailable("its actors are being respawned"))
-        } else if may_forward {
-            self.env
-                .transport
-                .send(replica, &Frame::Forward(to, envelope));
-            Ok(())
-        } else {
-            let version = self.directory.config().map_or(0, |config| config.version);
-            Err(RequestError::StaleConfig { version })
+        let replica = self.replica(shard)?;
+        if replica != self.directory.me.id {
+            return self.pass_on(replica, to, envelope, may_forward);
         }
+        if matches!(envelope.body, ClientRequest::Put(_)) && !self.env.store.admits_writes() {
+            return Err(self.read_only());
+        }
+        let respawning = || unavailable(shard, "its actors are being respawned");
+        let local = self.directory.shard(shard).ok_or_else(respawning)?;
+        let ask = ReplicatorMessage::Ask {
+            to,
+            deadline,
+            operation,
+        };
+        local.replicator.cast(ask).map_err(|_| respawning())
     }
 
     /// Any replica of a shard may be watched: whoever asked one goes on there.
@@ -242,29 +225,40 @@ impl Router {
         envelope: RequestEnvelope,
         may_forward: bool,
     ) -> Result<(), RequestError> {
-        let shard = watch.shard;
-        let replica = self.directory.route(shard);
-        let replica = replica.ok_or_else(|| RequestError::Unavailable {
-            shard: shard.0,
-            reason: "no replica of it is reachable from this node".into(),
-        })?;
-        if replica == self.directory.me.id {
-            let watcher = self.directory.watcher().ok_or_else(not_watching)?;
-            let ask = WatcherMessage::Ask {
-                to,
-                deadline,
-                watch,
-            };
-            watcher.cast(ask).map_err(|_| not_watching())
-        } else if may_forward {
-            self.env
-                .transport
-                .send(replica, &Frame::Forward(to, envelope));
-            Ok(())
-        } else {
-            let version = self.directory.config().map_or(0, |config| config.version);
-            Err(RequestError::StaleConfig { version })
+        let replica = self.replica(watch.shard)?;
+        if replica != self.directory.me.id {
+            return self.pass_on(replica, to, envelope, may_forward);
         }
+        let watcher = self.directory.watcher().ok_or_else(not_watching)?;
+        let ask = WatcherMessage::Ask {
+            to,
+            deadline,
+            watch,
+        };
+        watcher.cast(ask).map_err(|_| not_watching())
+    }
+
+    /// The first replica of a shard that can be reached.
+    fn replica(&self, shard: ShardId) -> Result<MemberId, RequestError> {
+        let replica = self.directory.route(shard);
+        replica.ok_or_else(|| unavailable(shard, "no replica of it is reachable from this node"))
+    }
+
+    /// Forwards a request, unless that was done before: then the sender's configuration differs.
+    fn pass_on(
+        &self,
+        replica: MemberId,
+        to: ReturnAddress,
+        envelope: RequestEnvelope,
+        may_forward: bool,
+    ) -> Result<(), RequestError> {
+        if !may_forward {
+            let version = self.directory.config().map_or(0, |config| config.version);
+            return Err(RequestError::StaleConfig { version });
+        }
+        let frame = Frame::Forward(to, envelope);
+        self.env.transport.send(replica, &frame);
+        Ok(())
     }
 
     fn coordinate(
@@ -446,3 +440,10 @@ fn check_write(write: &Write, now: Millis) -> Result<(), RequestError> {
 }
 
 const _: () = assert!(PAGE_BYTES_MAX + VALUE_BYTES_MAX < engram_core::limits::PACKET_BYTES_MAX);
+
+fn unavailable(shard: ShardId, reason: &str) -> RequestError {
+    RequestError::Unavailable {
+        shard: shard.0,
+        reason: reason.into(),
+    }
+}
