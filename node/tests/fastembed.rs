@@ -11,6 +11,9 @@ use engram_node::embedder::fastembed::{
 };
 use libtest_mimic::{Arguments, Conclusion, Failed, Trial};
 
+/// A text, a paraphrase of it, and a text about something else in each line.
+const PARAPHRASES: &str = include_str!("paraphrases.tsv");
+
 type Outcome = Result<(), Failed>;
 type Test = (&'static str, fn(&Path) -> Outcome);
 
@@ -103,23 +106,11 @@ fn batches(directory: &Path) -> Outcome {
 fn paraphrases(directory: &Path) -> Outcome {
     let mut model = model(directory)?;
     let threshold = 0.4;
-    for (text, paraphrase, other) in [
-        (
-            "How do I reset my password?",
-            "I forgot my login credentials and need to change my password",
-            "What time does the museum open on Sunday?",
-        ),
-        (
-            "The company reported higher profits this year",
-            "Earnings of the firm rose this year",
-            "The football team lost the final match",
-        ),
-        (
-            "A man is playing a guitar on stage",
-            "Someone performs guitar music in front of an audience",
-            "The server ran out of disk space",
-        ),
-    ] {
+    for line in PARAPHRASES.lines() {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let [text, paraphrase, other] = columns[..] else {
+            panic!("three columns: {line}");
+        };
         let vectors = embed(&mut model, &[text, paraphrase, other])?;
         let near = cosine(&vectors[0], &vectors[1])?;
         let far = cosine(&vectors[0], &vectors[2])?;
