@@ -5,10 +5,11 @@
 //! |---|---|
 //! | a client asks a proposer | at any time, perhaps two proposers for the same write |
 //! | a message arrives | at any time, in any order, or never: so losses need no event of their own |
-//! | a disk syncs | at any time; what waits for it is released then. At once, where no node may crash |
-//! | a node crashes | at any time; what is not synced is lost, and the node is back at once, in a new life |
+//! | a disk hangs | at any time: what is written from then on is lost, and what waits for it is never released |
+//! | such a node crashes | at any time after that; it is back at once, in a new life |
 //!
-//! A node hears itself at once. Time stands still: rounds that wait for a timer wait for ever, which no
+//! A node hears itself at once, and a disk syncs at once until it hangs: what is released later is as if it
+//! were under way for longer. Time stands still: rounds that wait for a timer wait for ever, which no
 //! property minds. Messages that their receiver would ignore are dropped, and loads from disk are answered
 //! at once.
 //!

@@ -33,9 +33,9 @@ pub enum Action {
     Ask(usize, usize),
     /// A message arrives.
     Deliver(u64),
-    /// A disk syncs.
-    Sync(usize),
-    /// A node crashes.
+    /// A disk syncs no more: its node will crash.
+    Hang(usize),
+    /// Such a node crashes.
     Crash(usize),
 }
 
@@ -48,7 +48,9 @@ pub struct State {
     /// Questions, and whom they were put to.
     asked: BTreeSet<(usize, usize)>,
     answered: BTreeSet<usize>,
-    crashes: u32,
+    /// How many disks have hung so far, and those whose nodes have not crashed yet.
+    hangs: u32,
+    hung: BTreeSet<usize>,
     history: LinearizabilityTester<usize, Cell>,
     /// What was durably accepted at each ballot, and by whom.
     accepted: BTreeMap<Ballot, (Arc<Register>, BTreeSet<usize>)>,
@@ -65,7 +67,8 @@ impl PartialEq for State {
         };
         self.nodes == other.nodes
             && self.under_way.keys().eq(other.under_way.keys())
-            && (&self.asked, self.crashes) == (&other.asked, other.crashes)
+            && (&self.asked, self.hangs) == (&other.asked, other.hangs)
+            && self.hung == other.hung
             && self.history == other.history
             && holders(self) == holders(other)
             && (self.agrees, self.is_linearizable) == (other.agrees, other.is_linearizable)
@@ -79,7 +82,8 @@ impl Hash for State {
             state.write_u64(*message);
         }
         self.asked.hash(state);
-        self.crashes.hash(state);
+        self.hangs.hash(state);
+        self.hung.hash(state);
         self.history.hash(state);
         for (ballot, (_, members)) in &self.accepted {
             (ballot, members).hash(state);
@@ -115,13 +119,14 @@ impl State {
             under_way: BTreeMap::new(),
             asked: BTreeSet::new(),
             answered: BTreeSet::new(),
-            crashes: 0,
+            hangs: 0,
+            hung: BTreeSet::new(),
             history: LinearizabilityTester::new(Cell::default()),
             accepted: BTreeMap::new(),
             agrees: true,
             is_linearizable: true,
         };
-        state.settle(world);
+        state.settle();
         state
     }
 
@@ -139,12 +144,11 @@ impl State {
         for id in self.under_way.keys() {
             actions.push(Action::Deliver(*id));
         }
-        for (number, node) in self.nodes.iter().enumerate() {
-            if node.is_dirty() {
-                actions.push(Action::Sync(number));
-            }
-            if self.crashes < world.crashes {
+        for number in 0..self.nodes.len() {
+            if self.hung.contains(&number) {
                 actions.push(Action::Crash(number));
+            } else if self.hangs < world.crashes {
+                actions.push(Action::Hang(number));
             }
         }
     }
@@ -154,19 +158,21 @@ impl State {
         match action {
             Action::Ask(question, proposer) => next.ask(world, question, proposer),
             Action::Deliver(id) => next.deliver(id),
-            Action::Sync(number) => next.sync(number),
+            Action::Hang(number) => {
+                next.hangs += 1;
+                next.hung.insert(number);
+            }
             Action::Crash(number) => {
-                next.crashes += 1;
+                next.hung.remove(&number);
                 next.node(number).crash(world.planted);
             }
         }
-        next.settle(world);
+        next.settle();
         next
     }
 
-    /// What happens at once: a node hears itself, and, where no crash could tell the difference, disks
-    /// sync.
-    fn settle(&mut self, world: &SmallWorld) {
+    /// What happens at once: a node hears itself, and disks sync that do not hang.
+    fn settle(&mut self) {
         loop {
             let mut own = self.under_way.iter();
             let own = own.find(|(_, (to, message))| message.sender() == *to);
@@ -175,8 +181,9 @@ impl State {
                 self.deliver(id);
                 continue;
             }
-            let dirty = self.nodes.iter().position(|node| node.is_dirty());
-            match dirty.filter(|_| world.crashes == 0) {
+            let mut nodes = self.nodes.iter().enumerate();
+            let dirty = nodes.find(|(number, node)| node.is_dirty() && !self.hung.contains(number));
+            match dirty.map(|(number, _)| number) {
                 Some(number) => self.sync(number),
                 None => break,
             }
@@ -193,7 +200,7 @@ impl State {
     pub(super) fn story(&self, action: &Action) -> String {
         match action {
             Action::Ask(question, proposer) => format!("question {question} is put to {proposer}"),
-            Action::Sync(node) => format!("{node} syncs"),
+            Action::Hang(node) => format!("the disk of {node} hangs"),
             Action::Crash(node) => format!("{node} crashes"),
             Action::Deliver(id) => match self.under_way.get(id) {
                 Some((to, message)) => message.story(*to),
