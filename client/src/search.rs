@@ -2,7 +2,7 @@
 
 use std::future::IntoFuture;
 
-use engram_core::index::{Snippet, TextExpression};
+use engram_core::index::{ReadyVectors, Snippet, TextExpression};
 use engram_core::limits::{QUERY_BYTES_MAX, TOP_K_MAX};
 use engram_core::types::{Blob, Key};
 use engram_core::wire::{self, Explanation};
@@ -101,6 +101,12 @@ impl Namespace {
             snippets: false,
             fresh: false,
         }
+    }
+
+    /// Searches a namespace whose entries bring their vectors (embedder `vectors-N`) for those
+    /// nearest to `vector`, `[N]`, by cosine similarity. Its length does not matter.
+    pub fn search_vector(&self, vector: &[f32]) -> Search {
+        self.search(ReadyVectors::encode(vector))
     }
 }
 

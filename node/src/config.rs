@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use engram_core::index::ReadyVectors;
 use engram_core::limits::{
     EMBED_THREADS_MAX, RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARDS_DEFAULT, SHARDS_MAX,
     SHARDS_MIN,
@@ -43,6 +44,9 @@ pub struct Settings {
     pub purge_after_ms: Option<u64>,
     /// Index partitions of this node. Default 4.
     pub index_partitions: Option<u16>,
+    /// Memory for vectors and their graphs, in bytes, over all partitions. Default: half of what the
+    /// machine has.
+    pub vector_memory_bytes: Option<usize>,
     /// Threads of each embedding model that runs in this process, unless its table says otherwise;
     /// each has the model in memory. Default 1.
     pub embed_threads: Option<usize>,
@@ -82,6 +86,8 @@ pub struct NodeConfig {
     pub purge_after_ms: u64,
     /// Index partitions of this node.
     pub index_partitions: u16,
+    /// Memory for vectors of one partition, in bytes.
+    pub partition_vector_bytes: usize,
     /// Threads of each embedding model in this process.
     pub embed_threads: usize,
     /// The library ONNX Runtime.
@@ -189,6 +195,7 @@ impl Settings {
             record_cache_bytes: over.record_cache_bytes.or(self.record_cache_bytes),
             purge_after_ms: over.purge_after_ms.or(self.purge_after_ms),
             index_partitions: over.index_partitions.or(self.index_partitions),
+            vector_memory_bytes: over.vector_memory_bytes.or(self.vector_memory_bytes),
             embed_threads: over.embed_threads.or(self.embed_threads),
             onnx_runtime: over.onnx_runtime.or(self.onnx_runtime),
             embedders: over.embedders.or(self.embedders),
@@ -239,6 +246,7 @@ impl Settings {
         let purge_after_ms = self.purge_after_ms.unwrap_or(2 * RETRY_WINDOW_MS);
         let index_partitions = self.index_partitions.unwrap_or(4);
         check_range("index-partitions", index_partitions, 1, 64)?;
+        let vector_bytes = self.vector_memory_bytes.unwrap_or_else(half_of_memory);
         let embed_threads = self.embed_threads.unwrap_or(1);
         if !(1..=EMBED_THREADS_MAX).contains(&embed_threads) {
             return Err(ConfigError::OutOfRange {
@@ -266,11 +274,20 @@ impl Settings {
             shard_cache_bytes,
             purge_after_ms,
             index_partitions,
+            partition_vector_bytes: vector_bytes / usize::from(index_partitions),
             embed_threads,
             onnx_runtime: self.onnx_runtime,
             embedders,
         })
     }
+}
+
+/// Half of the memory of this machine, in bytes; without bound if that is not known.
+fn half_of_memory() -> usize {
+    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<usize>().ok());
+    kib.map_or(usize::MAX, |kib| kib.saturating_mul(1024) / 2)
 }
 
 /// The secret from a file, the environment, or, on loopback only, none.
@@ -321,7 +338,7 @@ fn check_embedder(name: &str, settings: &EmbedderSettings) -> Result<(), ConfigE
         name: name.into(),
         reason,
     };
-    if OWN_EMBEDDERS.contains(&name) {
+    if OWN_EMBEDDERS.contains(&name) || ReadyVectors::named(name).is_some() {
         return Err(wrong(
             "every node has one of this name: choose another".into(),
         ));

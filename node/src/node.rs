@@ -245,6 +245,7 @@ fn open_index(
         segments: SegmentOptions {
             builder: Arc::new(HoraBuilder),
             limits: SegmentLimits::default(),
+            vector_bytes_max: config.partition_vector_bytes,
         },
     };
     Ok(NodeIndex::new(arguments, directory.clone(), env.clone()))

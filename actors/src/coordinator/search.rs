@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engram_core::index::{
-    ModelId, NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery, TextExpression,
+    ModelId, NamespaceIndexing, PartitionError, PartitionHits, PartitionQuery, ReadyVectors,
+    TextExpression,
 };
 use engram_core::limits::{FAILURES_LIMIT_MAX, QUERY_BYTES_MAX, TAGS_MAX, TOP_K_MAX};
 use engram_core::protocol::search::{Effect, Event, Route, SearchMachine, Setup, Side, order};
@@ -100,6 +101,10 @@ impl CoordinatorState {
             return Err(RequestError::Invalid(format!(
                 "the namespace is not indexed by {how}"
             )));
+        }
+        if search.mode == SearchMode::Hybrid && ReadyVectors::of(&options.model).is_some() {
+            let reason = "its entries bring vectors, so a query is a vector or words, not both";
+            return Err(RequestError::Invalid(reason.into()));
         }
         if semantic && let Some(namespace) = config.namespace_by_id(search.namespace) {
             let checked = index.catalog().check(&namespace.options);

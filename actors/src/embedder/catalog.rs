@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use engram_core::index::ModelId;
+use engram_core::index::{ModelId, ReadyVectors};
 use engram_core::types::{Millis, NamespaceOptions};
 use engram_core::wire::EmbedderStatus;
 
@@ -35,7 +35,10 @@ struct Rates {
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EmbedderError {
     /// Its settings do not name it.
-    #[error("it is not in this node's settings, which name {known}")]
+    #[error(
+        "it is not in this node's settings, which name {known}; `vectors-N` is for entries that \
+         bring vectors of N dimensions"
+    )]
     Unknown {
         /// Those that they do name.
         known: String,
@@ -99,21 +102,25 @@ impl EmbedderCatalog {
             Some(Entry::Queued(embedder, _)) => Ok(embedder.id()),
             Some(Entry::Inline(embedder)) => Ok(embedder.id()),
             Some(Entry::Missing(reason)) => Err(EmbedderError::Missing(reason.clone())),
-            None => {
-                let known: Vec<&str> = self.entries.keys().map(String::as_str).collect();
-                let known = known.join(", ");
-                Err(EmbedderError::Unknown { known })
-            }
+            None => match ReadyVectors::named(name) {
+                Some(ready) => Ok(ready.id()),
+                None => {
+                    let known: Vec<&str> = self.entries.keys().map(String::as_str).collect();
+                    let known = known.join(", ");
+                    Err(EmbedderError::Unknown { known })
+                }
+            },
         }
     }
 
     /// Whether a model is to be had here, under whatever name.
     pub fn provides(&self, model: &ModelId) -> bool {
-        self.entries.values().any(|entry| match entry {
+        let named = self.entries.values().any(|entry| match entry {
             Entry::Queued(embedder, _) => embedder.id() == *model,
             Entry::Inline(embedder) => embedder.id() == *model,
             Entry::Missing(_) => false,
-        })
+        });
+        named || ReadyVectors::of(model).is_some()
     }
 
     /// Whether texts of a namespace with these options can be embedded here.

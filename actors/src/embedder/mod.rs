@@ -17,6 +17,7 @@ mod catalog;
 mod hash_model;
 mod inline;
 mod queue;
+mod ready_model;
 mod worker;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use catalog::{EmbedderCatalog, EmbedderError};
 pub use hash_model::HashModel;
 pub use inline::InlineEmbedder;
 pub use queue::{EmbedderStats, EmbedderThreads, QueuedEmbedder};
+pub use ready_model::ReadyModel;
 
 /// Why a text got no vector.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -375,6 +375,7 @@ fn new_machine(arguments: &IndexPartitionArguments) -> IndexPartition {
     IndexPartition::new(PartitionConfig {
         me: arguments.me,
         segments: arguments.segments.limits,
+        vector_bytes_max: arguments.segments.vector_bytes_max,
     })
 }
 

@@ -43,6 +43,8 @@ pub struct SegmentOptions {
     pub builder: Arc<dyn SegmentBuilder>,
     /// When they are merged.
     pub limits: SegmentLimits,
+    /// Memory that the vectors of a partition may take, in bytes.
+    pub vector_bytes_max: usize,
 }
 
 /// The index partitions of one node.

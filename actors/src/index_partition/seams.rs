@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use engram_core::index::{
-    FeedPage, FeedRequest, IndexOptionsLookup, ModelId, VectorShip, VectorWant,
+    FeedPage, FeedRequest, IndexOptionsLookup, ModelId, ReadyVectors, VectorShip, VectorWant,
 };
 use engram_core::types::{Lseq, MemberId, ShardId};
 
-use crate::embedder::Embedder;
+use crate::embedder::{Embedder, InlineEmbedder, ReadyModel};
 
 /// Called with a page of a shard's change log. Must not block.
 pub type FeedPageDone = Box<dyn FnOnce(FeedPage) + Send>;
@@ -57,8 +57,12 @@ impl Embedders {
     }
 
     /// The one that has a model.
-    pub fn get(&self, model: &ModelId) -> Option<&Arc<dyn Embedder>> {
-        self.by_model.get(model)
+    pub fn get(&self, model: &ModelId) -> Option<Arc<dyn Embedder>> {
+        let ready = || {
+            let model = ReadyModel(ReadyVectors::of(model)?);
+            Some(Arc::new(InlineEmbedder::new(Box::new(model))) as Arc<dyn Embedder>)
+        };
+        self.by_model.get(model).cloned().or_else(ready)
     }
 }
 

@@ -67,7 +67,8 @@ struct OptionArguments {
     /// Do not search it by meaning.
     #[arg(long)]
     no_semantic: bool,
-    /// What turns its texts into vectors: `builtin`, `hash`, or an embedder of the nodes' settings.
+    /// What turns its texts into vectors: `builtin`, `hash`, or an embedder of the nodes' settings;
+    /// or `vectors-384`: its entries are JSON documents with a field `vector` of 384 numbers.
     #[arg(long, value_name = "NAME", default_value = "builtin")]
     embedder: String,
     /// How many entries it holds, roughly: beyond it the least recently used are deleted.

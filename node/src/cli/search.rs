@@ -132,7 +132,8 @@ pub(super) fn run(arguments: SearchArguments) -> Result<(), Failure> {
     })
 }
 
-fn in_mode(search: Search, mode: Mode) -> Search {
+/// A search that matches so.
+pub(super) fn in_mode(search: Search, mode: Mode) -> Search {
     match mode {
         Mode::Semantic => search,
         Mode::Words => search.words(),

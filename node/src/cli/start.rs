@@ -85,6 +85,10 @@ pub(super) struct StartArguments {
     /// Index partitions of this node [default: 4].
     #[arg(long, value_name = "N", env = "ENGRAM_INDEX_PARTITIONS")]
     index_partitions: Option<u16>,
+    /// Memory for vectors and their graphs, in bytes, over all partitions; entries that find no room
+    /// are not found by meaning, and listed [default: half of the machine's memory].
+    #[arg(long, value_name = "BYTES", env = "ENGRAM_VECTOR_MEMORY_BYTES")]
+    vector_memory_bytes: Option<usize>,
     /// Threads of each embedding model in this process; each has the model in memory [default: 1].
     #[arg(long, value_name = "N", env = "ENGRAM_EMBED_THREADS")]
     embed_threads: Option<usize>,
@@ -116,6 +120,7 @@ impl StartArguments {
             record_cache_bytes: self.record_cache_bytes,
             purge_after_ms: self.purge_after_ms,
             index_partitions: self.index_partitions,
+            vector_memory_bytes: self.vector_memory_bytes,
             embed_threads: self.embed_threads,
             onnx_runtime: self.onnx_runtime,
             // Tables of the file only.

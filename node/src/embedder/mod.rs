@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `builtin` | a small model in the binary | nothing |
 //! | `hash` | words without meaning, for tests | nothing |
+//! | `vectors-N` | entries bring their vectors | nothing |
 //! | any, of kind `fastembed` | a model in ONNX format | ONNX Runtime, a model |
 //! | any, of kind `openai` | an endpoint that speaks OpenAI's protocol | a URL, perhaps a key |
 

@@ -67,6 +67,7 @@ pub(super) fn segments() -> SegmentOptions {
             graph_rows_max: 16,
             settle_ms: 500,
         },
+        vector_bytes_max: usize::MAX,
     }
 }
 

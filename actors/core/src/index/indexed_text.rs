@@ -20,6 +20,16 @@ impl IndexedText {
     /// their strings, numbers and booleans count as words but carry no meaning; other UTF-8 is
     /// taken as it is; of binary values only the key is indexed.
     pub fn from_entry(source: &Source, key: &[u8], value: &[u8]) -> IndexedText {
+        IndexedText::without_field(source, key, value, None)
+    }
+
+    /// As [`IndexedText::from_entry`], but for one field of a JSON object.
+    pub(super) fn without_field(
+        source: &Source,
+        key: &[u8],
+        value: &[u8],
+        left_out: Option<&str>,
+    ) -> IndexedText {
         let value_text = std::str::from_utf8(value)
             .ok()
             .filter(|text| !text.contains('\0'));
@@ -46,7 +56,7 @@ impl IndexedText {
             };
             let document = match field {
                 Some(field) => field_scalars(text, field, &mut report),
-                None => scalars(text, &mut report),
+                None => scalars(text, left_out, &mut report),
             };
             if !document {
                 words.text.truncate(words_before);

@@ -15,6 +15,7 @@ pub mod partition;
 mod partition_of;
 mod plain_words;
 mod query;
+mod ready_vectors;
 mod sealed;
 mod snippet;
 mod sought_words;
@@ -44,6 +45,7 @@ pub use query::{
     PartitionError, PartitionHit, PartitionHits, PartitionQuery, QueryKind, ShardLag, VectorShip,
     VectorWant,
 };
+pub use ready_vectors::{ReadyVectorError, ReadyVectors};
 pub use sealed::SealError;
 pub use snippet::Snippet;
 pub use sought_words::SoughtWords;

@@ -2,7 +2,8 @@
 
 use bincode::{Decode, Encode};
 
-use super::ModelId;
+use super::ready_vectors::ready_text;
+use super::{IndexedText, ModelId, ReadyVectors};
 use crate::types::{IndexSource, NamespaceId, NamespaceOptions, TextLanguage};
 
 /// What is indexed of a namespace. Fixed when the namespace is made.
@@ -36,6 +37,20 @@ impl IndexOptions {
             language: *language,
             semantic: *semantic,
             model,
+        }
+    }
+}
+
+impl IndexOptions {
+    /// What of an entry is indexed.
+    pub fn text_of(&self, key: &[u8], value: &[u8]) -> IndexedText {
+        if ReadyVectors::of(&self.model).is_none() {
+            return IndexedText::from_entry(&self.source, key, value);
+        }
+        let meaning = ready_text(value).into_iter().collect();
+        IndexedText {
+            meaning,
+            ..IndexedText::without_field(&self.source, key, value, Some(ReadyVectors::FIELD))
         }
     }
 }

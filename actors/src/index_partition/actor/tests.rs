@@ -223,6 +223,7 @@ impl Member {
             segments: SegmentOptions {
                 builder: Arc::new(ExactBuilder),
                 limits: LIMITS,
+                vector_bytes_max: usize::MAX,
             },
             text: text.clone(),
             feed: log.clone(),

@@ -160,6 +160,7 @@ impl Node {
             segments: SegmentOptions {
                 builder: Arc::new(ExactBuilder),
                 limits: SegmentLimits::default(),
+                vector_bytes_max: usize::MAX,
             },
         };
         let index = Arc::new(NodeIndex::new(arguments, directory.clone(), env.clone()));

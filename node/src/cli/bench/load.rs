@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::plan::Mix;
 use crate::cli::exit::Failure;
+use crate::cli::search::{Mode, in_mode};
 
 /// Recorders that the clients share, so that few of them meet at one.
 const RECORDERS: usize = 8;
@@ -27,18 +28,37 @@ pub(super) struct Load {
     pub(super) keys: Vec<Key>,
     /// What is written.
     pub(super) value: Blob,
-    /// Reads, writes or both.
+    /// What is searched for; not empty if there are searches.
+    pub(super) queries: Arc<[String]>,
+    /// How searches match.
+    pub(super) mode: Mode,
+    /// What the clients do.
     pub(super) mix: Mix,
+}
+
+/// Kinds of operations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Get,
+    Put,
+    Search,
+}
+
+impl Kind {
+    /// All of them, with their names.
+    pub(super) const ALL: [(Kind, &str); 3] = [
+        (Kind::Get, "get"),
+        (Kind::Put, "put"),
+        (Kind::Search, "search"),
+    ];
 }
 
 /// What came out of a measured time.
 pub(super) struct Measured {
     /// From the end of the warm-up to the end.
     pub(super) duration: Duration,
-    /// Reads.
-    pub(super) gets: Recorded,
-    /// Writes.
-    pub(super) puts: Recorded,
+    /// By kind, in the order of [`Kind::ALL`].
+    kinds: [Recorded; Kind::ALL.len()],
     /// Operations that failed, by kind.
     pub(super) errors: BTreeMap<&'static str, u64>,
 }
@@ -71,15 +91,15 @@ impl Measured {
     fn new(duration: Duration) -> Result<Measured, Failure> {
         Ok(Measured {
             duration,
-            gets: Recorded::new()?,
-            puts: Recorded::new()?,
+            kinds: [Recorded::new()?, Recorded::new()?, Recorded::new()?],
             errors: BTreeMap::new(),
         })
     }
 
     fn merge(&mut self, other: &Measured) -> Result<(), Failure> {
-        self.gets.merge(&other.gets)?;
-        self.puts.merge(&other.puts)?;
+        for (sum, one) in self.kinds.iter_mut().zip(&other.kinds) {
+            sum.merge(one)?;
+        }
         for (kind, count) in &other.errors {
             *self.errors.entry(kind).or_default() += count;
         }
@@ -88,7 +108,26 @@ impl Measured {
 
     /// Operations that ended well before the time was up.
     pub(super) fn in_time(&self) -> u64 {
-        self.gets.in_time + self.puts.in_time
+        self.kinds.iter().map(|recorded| recorded.in_time).sum()
+    }
+
+    /// Operations of one kind.
+    pub(super) fn kind(&self, kind: Kind) -> &Recorded {
+        let [gets, puts, searches] = &self.kinds;
+        match kind {
+            Kind::Get => gets,
+            Kind::Put => puts,
+            Kind::Search => searches,
+        }
+    }
+
+    fn kind_mut(&mut self, kind: Kind) -> &mut Recorded {
+        let [gets, puts, searches] = &mut self.kinds;
+        match kind {
+            Kind::Get => gets,
+            Kind::Put => puts,
+            Kind::Search => searches,
+        }
     }
 }
 
@@ -127,6 +166,8 @@ impl Load {
                 namespace: self.namespace.clone(),
                 keys: keys.clone(),
                 value: self.value.clone(),
+                queries: self.queries.clone(),
+                mode: self.mode,
                 mix: self.mix,
                 random: Random::new(seed),
                 window: Window { begin, end },
@@ -160,6 +201,8 @@ struct Looped {
     namespace: Namespace,
     keys: Arc<[Key]>,
     value: Blob,
+    queries: Arc<[String]>,
+    mode: Mode,
     mix: Mix,
     random: Random,
     window: Window,
@@ -172,12 +215,14 @@ impl Looped {
             if started >= self.window.end {
                 return;
             }
-            let is_read = match self.mix {
-                Mix::Put => false,
-                Mix::Get => true,
-                Mix::Mixed { reads_per_mille } => self.random.chance(reads_per_mille),
+            let kind = match self.mix {
+                Mix::Put => Kind::Put,
+                Mix::Get => Kind::Get,
+                Mix::Search => Kind::Search,
+                Mix::Mixed { reads_per_mille } if self.random.chance(reads_per_mille) => Kind::Get,
+                Mix::Mixed { .. } => Kind::Put,
             };
-            let outcome = self.operate(is_read).await;
+            let outcome = self.operate(kind).await;
             let ended = Instant::now();
             if ended < self.window.begin {
                 continue;
@@ -188,11 +233,7 @@ impl Looped {
             let mut measured = recorder.lock().unwrap_or_else(PoisonError::into_inner);
             match outcome {
                 Ok(()) => {
-                    let recorded = if is_read {
-                        &mut measured.gets
-                    } else {
-                        &mut measured.puts
-                    };
+                    let recorded = measured.kind_mut(kind);
                     recorded.in_time += u64::from(ended <= self.window.end);
                     let latency = ended.saturating_duration_since(started).as_nanos();
                     let latency_ns = u64::try_from(latency).unwrap_or(u64::MAX);
@@ -203,27 +244,39 @@ impl Looped {
         }
     }
 
-    async fn operate(&mut self, is_read: bool) -> Result<(), &'static str> {
-        let chosen = self.random.below(self.keys.len() as u64);
-        let chosen = usize::try_from(chosen).unwrap_or(0);
-        let Some(key) = self.keys.get(chosen) else {
-            return Err("no keys");
-        };
-        if is_read {
-            match self.namespace.get(key).await {
-                Ok(Some(_)) => Ok(()),
-                Ok(None) => Err("missing"),
-                Err(error) => Err(kind(&error)),
+    async fn operate(&mut self, kind: Kind) -> Result<(), &'static str> {
+        match kind {
+            Kind::Get => {
+                let key = chosen(&mut self.random, &self.keys).ok_or("no keys")?;
+                let got = self.namespace.get(key).await;
+                got.map_err(|error| name(&error))?.ok_or("missing")?;
             }
-        } else {
-            let put = self.namespace.put(key, self.value.clone()).await;
-            put.map(drop).map_err(|error| kind(&error))
+            Kind::Put => {
+                let key = chosen(&mut self.random, &self.keys).ok_or("no keys")?;
+                let put = self.namespace.put(key, self.value.clone()).await;
+                put.map_err(|error| name(&error))?;
+            }
+            Kind::Search => {
+                let query = chosen(&mut self.random, &self.queries).ok_or("no queries")?;
+                let search = in_mode(self.namespace.search(query), self.mode).keys_only();
+                let found = search.await.map_err(|error| name(&error))?;
+                if !found.is_complete() {
+                    return Err("incomplete");
+                }
+            }
         }
+        Ok(())
     }
 }
 
+/// One of them, evenly at random.
+fn chosen<'a, T>(random: &mut Random, all: &'a [T]) -> Option<&'a T> {
+    let place = random.below(all.len().max(1) as u64);
+    all.get(usize::try_from(place).ok()?)
+}
+
 /// What failed operations are counted under.
-fn kind(error: &ClientError) -> &'static str {
+fn name(error: &ClientError) -> &'static str {
     match error {
         ClientError::NotApplied { .. } => "not applied",
         ClientError::Unknown { .. } => "unknown",
@@ -248,8 +301,9 @@ mod tests {
     fn recorders_are_summed_up() {
         let recorder = |ns, errors: u64| {
             let mut one = Measured::new(Duration::from_secs(1)).expect("good bounds");
-            one.puts.latency.saturating_record(ns);
-            one.puts.in_time = 1;
+            let puts = one.kind_mut(Kind::Put);
+            puts.latency.saturating_record(ns);
+            puts.in_time = 1;
             one.errors.insert("unknown", errors);
             one
         };
@@ -257,8 +311,9 @@ mod tests {
         sum.merge(&recorder(50_000, 1)).expect("same bounds");
         sum.merge(&recorder(1_000_000, 2)).expect("same bounds");
         assert_eq!(sum.in_time(), 2);
-        assert_eq!(sum.puts.latency.len(), 2);
-        assert!(sum.puts.latency.max() >= 1_000_000);
+        assert_eq!(sum.kind(Kind::Put).latency.len(), 2);
+        assert!(sum.kind(Kind::Put).latency.max() >= 1_000_000);
+        assert!(sum.kind(Kind::Search).latency.is_empty());
         assert_eq!(sum.errors.get("unknown"), Some(&3));
     }
 }

@@ -10,6 +10,7 @@ mod plan;
 mod processor;
 mod report;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -21,11 +22,12 @@ use tokio::time::Instant;
 use self::load::{Load, Measured};
 use self::plan::{Mix, parse_clients, parse_keys, parse_value_bytes};
 use self::processor::ProcessorTime;
-use super::connect::ConnectionArguments;
+use super::connect::{ConnectionArguments, existing};
 use super::duration;
 use super::exit::Failure;
 use super::namespace::unsearched;
 use super::output::{OutputArguments, progress, show_count};
+use super::search::Mode;
 
 /// Keys that are written at a time before reads are measured.
 const FILL_IN_FLIGHT: usize = 128;
@@ -48,9 +50,16 @@ pub(super) struct BenchArguments {
     /// Keys that are written and read, chosen evenly at random.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = parse_keys)]
     keys: u32,
-    /// What the clients do: `put`, `get`, or `mixed:0.9` for nine reads in ten requests.
+    /// What the clients do: `put`, `get`, `mixed:0.9` for nine reads in ten requests, or `search`
+    /// for the best ten keys in a namespace that is there.
     #[arg(long, value_name = "MIX", default_value = "put")]
     mix: Mix,
+    /// File with what is searched for, a query in each line, chosen evenly at random.
+    #[arg(long, value_name = "FILE", required_if_eq("mix", "search"))]
+    queries: Option<PathBuf>,
+    /// How searches match.
+    #[arg(long, value_enum, default_value_t = Mode::Semantic)]
+    search_mode: Mode,
     /// How long each number of clients is measured.
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration::parse_positive)]
     duration: Duration,
@@ -101,7 +110,10 @@ pub(super) fn run(arguments: &BenchArguments) -> Result<(), Failure> {
     ProcessorTime::of(&pids)?;
     arguments.connection.run(async |client: &Client| {
         let mut output = arguments.output.open();
-        let namespace = open(client, &arguments.namespace).await?;
+        let namespace = match arguments.mix {
+            Mix::Search => existing(client, &arguments.namespace).await?,
+            _ => open(client, &arguments.namespace).await?,
+        };
         super::status::reach_all(client).await;
         let load = arguments.load(namespace)?;
         if arguments.mix.reads() {
@@ -132,8 +144,24 @@ impl BenchArguments {
             namespace,
             keys: keys.map_err(Failure::other)?,
             value: value.into(),
+            queries: self.queries()?.into(),
+            mode: self.search_mode,
             mix: self.mix,
         })
+    }
+
+    fn queries(&self) -> Result<Vec<String>, Failure> {
+        let Some(path) = &self.queries else {
+            return Ok(Vec::new());
+        };
+        let bad = |reason: String| Failure::usage(format!("{}: {reason}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        let lines = text.lines().filter(|line| !line.trim().is_empty());
+        let queries: Vec<String> = lines.map(str::to_owned).collect();
+        if queries.is_empty() {
+            return Err(bad("there is no query in it".into()));
+        }
+        Ok(queries)
     }
 
     async fn measure(&self, load: &Load, clients: usize, pids: &[u32]) -> Result<Run, Failure> {

@@ -17,7 +17,9 @@ pub(super) enum Mix {
     Put,
     /// Reads.
     Get,
-    /// Both: so many requests in a thousand are reads.
+    /// Searches.
+    Search,
+    /// Reads and writes: so many requests in a thousand are reads.
     Mixed {
         /// 1 to 999.
         reads_per_mille: u64,
@@ -26,13 +28,13 @@ pub(super) enum Mix {
 
 /// The text is not a mix.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("expected put, get, or mixed:SHARE with a share of reads between 0.001 and 0.999")]
+#[error("expected put, get, search, or mixed:SHARE with a share of reads between 0.001 and 0.999")]
 pub(super) struct MixError;
 
 impl Mix {
-    /// Whether there are reads in it.
+    /// Whether keys are read.
     pub(super) fn reads(self) -> bool {
-        self != Mix::Put
+        matches!(self, Mix::Get | Mix::Mixed { .. })
     }
 }
 
@@ -43,6 +45,7 @@ impl FromStr for Mix {
         match text {
             "put" => return Ok(Mix::Put),
             "get" => return Ok(Mix::Get),
+            "search" => return Ok(Mix::Search),
             _ => {}
         }
         let share = text.strip_prefix("mixed:").ok_or(MixError)?;
@@ -65,6 +68,7 @@ impl fmt::Display for Mix {
         match self {
             Mix::Put => f.write_str("put"),
             Mix::Get => f.write_str("get"),
+            Mix::Search => f.write_str("search"),
             Mix::Mixed { reads_per_mille } => {
                 let digits = format!("{reads_per_mille:03}");
                 write!(f, "mixed:0.{}", digits.trim_end_matches('0'))
@@ -106,6 +110,7 @@ mod tests {
         let cases = [
             ("put", Mix::Put),
             ("get", Mix::Get),
+            ("search", Mix::Search),
             ("mixed:0.9", mixed(900)),
             ("mixed:0.25", mixed(250)),
             ("mixed:0.001", mixed(1)),

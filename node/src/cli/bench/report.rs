@@ -5,7 +5,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 
-use super::load::Recorded;
+use super::load::{Kind, Recorded};
 use super::{BenchArguments, Run};
 use crate::cli::duration;
 use crate::cli::exit::Failure;
@@ -123,9 +123,8 @@ impl Run {
 
 /// The kinds of operations that there were.
 fn kinds(run: &Run) -> Vec<(&'static str, &Recorded)> {
-    let measured = &run.measured;
-    let both = [("get", &measured.gets), ("put", &measured.puts)];
-    both.into_iter()
+    let all = Kind::ALL.into_iter();
+    all.map(|(kind, name)| (name, run.measured.kind(kind)))
         .filter(|(_, recorded)| !recorded.latency.is_empty())
         .collect()
 }

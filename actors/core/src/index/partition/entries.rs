@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::{
     EmbedOutlook, Embedding, Embeddings, FeedEntry, FeedPage, IndexOptions, IndexOptionsLookup,
-    IndexedText, NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
+    NamespaceIndexing, StoredVector, TextChange, TextDocument, VectorShip, vector_key,
 };
 use super::backlog::{Finished, Missing};
 use super::space::NewVectors;
@@ -121,9 +121,7 @@ impl IndexPartition {
             tags,
             ..
         } = entry;
-        let text = value.map(|value| {
-            IndexedText::from_entry(&options.source, key.key.as_bytes(), value.as_ref())
-        });
+        let text = value.map(|value| options.text_of(key.key.as_bytes(), value.as_ref()));
         let (words, meaning) = text.map_or_else(Default::default, |t| (t.words, t.meaning));
         if options.text && !words.is_empty() {
             let tags = tags.clone();
@@ -210,6 +208,7 @@ impl IndexPartition {
                 self.complete(now, &key, missing, ship.vectors);
             }
             None if self.backlog.is_closed(&missing.model) => self.park(now, &key, &missing),
+            None if self.is_full() => self.put_off(now, &key, missing),
             None => {
                 self.begin(shard, lseq);
                 self.backlog.insert(key, missing);
@@ -288,9 +287,28 @@ impl IndexPartition {
         }
     }
 
+    /// Whether there is no memory for further vectors.
+    fn is_full(&self) -> bool {
+        self.spaces.stats().memory_bytes >= self.config.vector_bytes_max
+    }
+
+    /// Leaves an entry for which there is no memory in the log for later.
+    fn put_off(&mut self, now: Millis, key: &RecordKey, missing: Missing) {
+        let most = self.config.vector_bytes_max;
+        let reason = format!("the {most} bytes that vectors may take in this partition are full");
+        let missing = Missing {
+            reason: Some(reason.into()),
+            ..missing
+        };
+        self.park(now, key, &missing);
+    }
+
     /// Missing vectors are there: they can be found, and the entry is dealt with once they are
     /// durable.
     fn complete(&mut self, now: Millis, key: &RecordKey, missing: Missing, vectors: Embeddings) {
+        if self.is_full() {
+            return self.put_off(now, key, missing);
+        }
         let (shard, lseq) = (missing.shard, missing.lseq);
         let new = NewVectors {
             key,

@@ -1,6 +1,6 @@
 //! Entries that are not found by meaning, because their text could not be embedded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::{EmbedOutlook, FailedEmbedding, ModelId};
@@ -70,6 +70,14 @@ impl Failures {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
         self.by_key.len() + self.beyond.values().sum::<usize>()
+    }
+
+    /// The shards in which this namespace may have some.
+    pub(super) fn shards(&self, namespace: NamespaceId) -> BTreeSet<ShardId> {
+        let listed = self.by_key.iter();
+        let listed = listed.filter(|(key, _)| key.namespace == namespace);
+        let listed = listed.map(|(_, failure)| failure.shard);
+        listed.chain(self.beyond.keys().copied()).collect()
     }
 
     /// How many of those listed each namespace has.

@@ -1,9 +1,12 @@
 //! Searches that must not miss what was acknowledged before: they wait until each shard has said
-//! up to where its change log goes then, and the index is there.
+//! up to where its change log goes then, and the index is there. A text in the searched namespace that
+//! could not be embedded is not waited for: a search by meaning returns what it finds in that shard, and
+//! does not count it as answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::{IndexOptionsLookup, PartitionQuery, QueryKind};
+use super::queries::Checked;
 use super::shard::ShardState;
 use super::{Effect, FRESH_SHIP_WAIT_MS, IndexPartition, QueryTicket};
 use crate::types::{Lseq, Millis, ShardId};
@@ -119,38 +122,57 @@ impl IndexPartition {
         if self.fresh.is_empty() {
             return;
         }
-        let shards = &self.shards;
-        let is_indexed = |fresh: &FreshQuery, shard: &ShardId, upto: &Option<Lseq>| {
-            let state = shards.get(shard);
-            let mark = state.map(|state: &ShardState| {
-                if fresh.by_meaning() {
-                    state.searchable_vectors()
-                } else {
-                    state.text_mark
-                }
-            });
-            upto.zip(mark).is_some_and(|(upto, mark)| mark >= upto)
-        };
         let mut ready = Vec::new();
         for (ticket, fresh) in &self.fresh {
-            let indexed = fresh.shards.iter();
-            let indexed: Vec<ShardId> = indexed
-                .filter(|(shard, upto)| is_indexed(fresh, shard, upto))
-                .map(|(shard, _)| *shard)
-                .collect();
-            if indexed.len() == fresh.shards.len() || now >= fresh.until {
-                ready.push((*ticket, indexed));
+            let incomplete = if fresh.by_meaning() {
+                self.failures.shards(fresh.query.namespace)
+            } else {
+                BTreeSet::new()
+            };
+            let (mut answered, mut awaited) = (BTreeSet::new(), false);
+            for (shard, upto) in &fresh.shards {
+                if !self.is_indexed(fresh, *shard, *upto) {
+                    awaited = true;
+                } else if !incomplete.contains(shard) {
+                    answered.insert(*shard);
+                }
+            }
+            if !awaited || now >= fresh.until {
+                ready.push((*ticket, answered));
             }
         }
-        for (ticket, shards) in ready {
-            if let Some(fresh) = self.fresh.remove(&ticket) {
-                let query = PartitionQuery {
-                    shards,
-                    fresh_ms: None,
-                    ..fresh.query
-                };
-                self.query(now, ticket, query, lookup, out);
+        for (ticket, mut answered) in ready {
+            let Some(FreshQuery { query, .. }) = self.fresh.remove(&ticket) else {
+                continue;
+            };
+            match self.check(&query, lookup) {
+                Err(error) => {
+                    let result = Err(error);
+                    out.push(Effect::Reply { ticket, result });
+                }
+                Ok((shards, k)) => {
+                    answered.retain(|shard| shards.contains(shard));
+                    let checked = Checked {
+                        shards,
+                        answered,
+                        k,
+                    };
+                    self.search(now, ticket, query, checked, lookup, out);
+                }
             }
         }
+    }
+
+    /// Whether a search finds everything that the log of a shard held when it was asked.
+    fn is_indexed(&self, fresh: &FreshQuery, shard: ShardId, upto: Option<Lseq>) -> bool {
+        let mark = self.shards.get(&shard).map(|state: &ShardState| {
+            if fresh.by_meaning() {
+                // What lies between comes again: nobody knows yet whether it fails again.
+                state.searchable_vectors().min(state.fed)
+            } else {
+                state.text_mark
+            }
+        });
+        upto.zip(mark).is_some_and(|(upto, mark)| mark >= upto)
     }
 }

@@ -28,6 +28,9 @@ pub struct PartitionConfig {
     pub me: MemberId,
     /// When segments of vectors are merged.
     pub segments: SegmentLimits,
+    /// Memory that vectors and their graphs may take, in bytes; what finds no room is put off. A merge
+    /// holds those that it merges twice.
+    pub vector_bytes_max: usize,
 }
 
 /// What an index partition holds and did since it was made.

@@ -12,7 +12,7 @@ use super::{Effect, IndexPartition, QueryTicket};
 use crate::limits::{QUERY_BYTES_MAX, SEARCH_FETCH_MAX, SHARDS_MAX, TAGS_MAX};
 use crate::types::{Millis, ShardId, TextLanguage};
 
-/// Searches that wait for the full-text index: which shards they cover, and how many hits.
+/// Searches that wait for the full-text index: which shards they answer for, and how many hits.
 pub(super) type OpenQueries = BTreeMap<QueryTicket, OpenQuery>;
 
 /// See [`OpenQueries`].
@@ -20,6 +20,17 @@ pub(super) type OpenQueries = BTreeMap<QueryTicket, OpenQuery>;
 pub(super) struct OpenQuery {
     shards: BTreeSet<ShardId>,
     k: usize,
+}
+
+/// What the check of a query has found out.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// Where to search.
+    pub(super) shards: BTreeSet<ShardId>,
+    /// Those of them that the answer may count as searched in full.
+    pub(super) answered: BTreeSet<ShardId>,
+    /// How many hits.
+    pub(super) k: usize,
 }
 
 impl IndexPartition {
@@ -31,55 +42,71 @@ impl IndexPartition {
         lookup: &dyn IndexOptionsLookup,
         out: &mut Vec<Effect>,
     ) {
-        let checked = self.check(&query, lookup);
-        if let (Ok((shards, _)), Some(fresh_ms)) = (&checked, query.fresh_ms) {
-            let shards = shards.iter().copied();
-            return self.begin_fresh(now, ticket, query, shards, fresh_ms, out);
+        match (self.check(&query, lookup), query.fresh_ms) {
+            (Err(error), _) => {
+                let result = Err(error);
+                out.push(Effect::Reply { ticket, result });
+            }
+            (Ok((shards, _)), Some(fresh_ms)) => {
+                self.begin_fresh(now, ticket, query, shards, fresh_ms, out);
+            }
+            (Ok((shards, k)), None) => {
+                let answered = shards.clone();
+                let checked = Checked {
+                    shards,
+                    answered,
+                    k,
+                };
+                self.search(now, ticket, query, checked, lookup, out);
+            }
         }
-        let result = match checked {
-            Err(error) => Err(error),
-            Ok((shards, k)) => match query.kind {
-                QueryKind::Text { words, mode } => {
-                    let PartitionQuery {
-                        namespace,
-                        prefix,
-                        tags,
-                        ..
-                    } = query;
-                    let language = match lookup.indexing(namespace) {
-                        NamespaceIndexing::Indexed(options) => options.language,
-                        // Nothing of it is indexed.
-                        _ => TextLanguage::default(),
-                    };
-                    self.queries.insert(
-                        ticket,
-                        OpenQuery {
-                            shards: shards.clone(),
-                            k,
-                        },
-                    );
-                    let query = TextQuery {
-                        namespace,
-                        shards,
-                        language,
-                        words,
-                        mode,
-                        k,
-                        prefix,
-                        tags,
-                    };
-                    out.push(Effect::SearchText { ticket, query });
-                    return;
-                }
-                QueryKind::Semantic { .. } => self.by_meaning(now, &query, &shards, k),
-            },
+    }
+
+    /// Carries out a search that was checked.
+    pub(super) fn search(
+        &mut self,
+        now: Millis,
+        ticket: QueryTicket,
+        query: PartitionQuery,
+        checked: Checked,
+        lookup: &dyn IndexOptionsLookup,
+        out: &mut Vec<Effect>,
+    ) {
+        let QueryKind::Text { words, mode } = query.kind else {
+            let result = self.by_meaning(now, &query, &checked);
+            return out.push(Effect::Reply { ticket, result });
         };
-        out.push(Effect::Reply { ticket, result });
+        let Checked {
+            shards,
+            answered,
+            k,
+        } = checked;
+        let open = OpenQuery {
+            shards: answered,
+            k,
+        };
+        self.queries.insert(ticket, open);
+        let language = match lookup.indexing(query.namespace) {
+            NamespaceIndexing::Indexed(options) => options.language,
+            // Nothing of it is indexed.
+            _ => TextLanguage::default(),
+        };
+        let query = TextQuery {
+            namespace: query.namespace,
+            shards,
+            language,
+            words,
+            mode,
+            k,
+            prefix: query.prefix,
+            tags: query.tags,
+        };
+        out.push(Effect::SearchText { ticket, query });
     }
 
     /// Checks the bounds of a query, which came over the wire, and finds the shards that can be
     /// answered for.
-    fn check(
+    pub(super) fn check(
         &self,
         query: &PartitionQuery,
         lookup: &dyn IndexOptionsLookup,
@@ -137,8 +164,7 @@ impl IndexPartition {
         &self,
         now: Millis,
         query: &PartitionQuery,
-        shards: &BTreeSet<ShardId>,
-        k: usize,
+        checked: &Checked,
     ) -> Result<PartitionHits, PartitionError> {
         let QueryKind::Semantic {
             vector,
@@ -155,8 +181,8 @@ impl IndexPartition {
             model,
             vector,
             threshold: *threshold,
-            k,
-            shards,
+            k: checked.k,
+            shards: &checked.shards,
             prefix: query.prefix.as_ref(),
             tags: &query.tags,
         };
@@ -170,7 +196,7 @@ impl IndexPartition {
                 score: hit.score,
             })
             .collect();
-        Ok(self.answer(now, hits, shards, k, true))
+        Ok(self.answer(now, hits, &checked.answered, checked.k, true))
     }
 
     pub(super) fn text_found(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{WatchEntry, WatchState};
-use crate::index::{Embedding, IndexOptions, IndexedText};
+use crate::index::{Embedding, IndexOptions};
 
 /// Why an embedding is missing.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -57,7 +57,7 @@ impl Comparison {
                 .as_ref()
                 .map_or(&[][..], |value| value.as_ref());
             let key = entry.key.key.as_bytes();
-            let meaning = IndexedText::from_entry(&options.source, key, value).meaning;
+            let meaning = options.text_of(key, value).meaning;
             if meaning.is_empty() {
                 continue;
             }

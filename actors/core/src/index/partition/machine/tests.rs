@@ -8,5 +8,6 @@ mod purges;
 mod queries;
 mod random;
 mod rules;
+mod seams;
 mod sharing;
 mod world;

@@ -155,3 +155,29 @@ fn a_node_without_the_model_refuses_rather_than_finding_less() {
         ))
     );
 }
+
+#[test]
+fn vectors_without_room_are_put_off_and_found_when_there_is_room_again() {
+    let mut roomy = World::started();
+    learn_many(&mut roomy, 20);
+    roomy.work();
+    let mut world = World::new();
+    world.vector_bytes_max = roomy.stats().vector_bytes / 2;
+    world.start();
+    world.work();
+    learn_many(&mut world, 20);
+    world.pass(EMBED_RETRY_MS_MAX);
+    let stats = world.stats();
+    assert!((1..20).contains(&stats.vectors), "{stats:?}");
+    assert_eq!(stats.vectors + stats.embed_failures, 20);
+    let listed = world.machine.failed_embeddings(DOCS, 1);
+    assert_eq!(listed[0].outlook, EmbedOutlook::Later);
+    assert!(listed[0].reason.contains("full"), "{}", listed[0].reason);
+    for number in 0..15 {
+        let vtag = ballot(100 + number, ME);
+        world.learn(SHARD, &key(DOCS, &number.to_string()), vtag, None);
+    }
+    world.pass(2 * PARK_MS_MAX);
+    assert_eq!(world.stats().embed_failures, 0);
+    world.assert_index_equals_store();
+}

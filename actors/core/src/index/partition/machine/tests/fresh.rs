@@ -119,3 +119,34 @@ fn a_shard_that_cannot_say_or_is_late_is_not_answered_for() {
     say(&mut world, ticket, SHARD, Some(9));
     assert_eq!(answer(&mut world), None);
 }
+
+#[test]
+fn a_text_that_could_not_be_embedded_makes_answers_by_meaning_incomplete() {
+    let mut world = World::started();
+    world.learn(SHARD, &key(DOCS, "bad"), ballot(1, ME), Some("refused"));
+    world.learn(SHARD, &key(DOCS, "good"), ballot(2, ME), Some("green tea"));
+    world.work();
+    let query = world.semantic("green tea");
+    let ask = |world: &mut World, query: &PartitionQuery, upto| {
+        let ticket = begin(world, query.clone(), 1_000);
+        say(world, ticket, ShardId(4), Some(0));
+        say(world, ticket, SHARD, Some(upto));
+        world.work();
+        answer(world)
+    };
+    let incomplete = Some((1, vec![ShardId(4)]));
+    assert_eq!(ask(&mut world, &query, 2), incomplete, "what there is");
+    let other = PartitionQuery {
+        namespace: PLAIN,
+        ..query.clone()
+    };
+    let complete = Some((0, vec![SHARD, ShardId(4)]));
+    assert_eq!(ask(&mut world, &other, 2), complete, "others are searched");
+    world.pass(TEXT_COMMIT_MS);
+    let words = by_words(&world, "tea");
+    let complete = Some((1, vec![SHARD, ShardId(4)]));
+    assert_eq!(ask(&mut world, &words, 2), complete, "words are indexed");
+    world.learn(SHARD, &key(DOCS, "bad"), ballot(3, ME), Some("black tea"));
+    let complete = Some((2, vec![SHARD, ShardId(4)]));
+    assert_eq!(ask(&mut world, &query, 3), complete, "it was mended");
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::seams::{Lookup, Text};
 use crate::index::partition::*;
 use crate::index::vectors::{BuildError, ExactBuilder, SegmentLimits};
 use crate::index::*;
@@ -14,7 +15,7 @@ use crate::types::{Ballot, Blob, Key, Lseq, MemberId, Millis, NamespaceId, Recor
 pub(super) const ME: MemberId = MemberId(1);
 pub(super) const OTHER: MemberId = MemberId(2);
 /// Segments are merged early.
-fn config(me: MemberId) -> PartitionConfig {
+fn config(me: MemberId, vector_bytes_max: usize) -> PartitionConfig {
     PartitionConfig {
         me,
         segments: SegmentLimits {
@@ -24,6 +25,7 @@ fn config(me: MemberId) -> PartitionConfig {
             graph_rows_max: 16,
             settle_ms: 500,
         },
+        vector_bytes_max,
     }
 }
 
@@ -63,55 +65,6 @@ pub(super) fn vector(text: &str) -> Embedding {
     HashEmbedder::embed(text).expect("has words")
 }
 
-/// The full-text index: what is committed, and what is not yet.
-#[derive(Default)]
-pub(super) struct Text {
-    pub(super) committed: BTreeMap<RecordKey, TextDocument>,
-    pub(super) watermark: Option<Blob>,
-    pending: Vec<Option<TextChange>>,
-}
-
-impl Text {
-    fn commit(&mut self, watermark: Blob) {
-        for change in std::mem::take(&mut self.pending) {
-            match change {
-                Some(TextChange::Upsert(document)) => {
-                    self.committed.insert(document.key.clone(), document);
-                }
-                Some(TextChange::Delete(key)) => {
-                    self.committed.remove(&key);
-                }
-                None => self.committed.clear(),
-            }
-        }
-        self.watermark = Some(watermark);
-    }
-
-    pub(super) fn lose_uncommitted(&mut self) {
-        self.pending.clear();
-    }
-}
-
-struct Lookup {
-    later_is_known: bool,
-    model_is_provided: bool,
-}
-
-impl IndexOptionsLookup for Lookup {
-    fn indexing(&self, namespace: NamespaceId) -> NamespaceIndexing {
-        match namespace {
-            DOCS => NamespaceIndexing::Indexed(options()),
-            LATER if self.later_is_known => NamespaceIndexing::Indexed(options()),
-            LATER => NamespaceIndexing::NotYetKnown,
-            _ => NamespaceIndexing::Skipped,
-        }
-    }
-
-    fn provides(&self, _: &ModelId) -> bool {
-        self.model_is_provided
-    }
-}
-
 pub(super) struct World {
     pub(super) now: Millis,
     me: MemberId,
@@ -128,6 +81,8 @@ pub(super) struct World {
     pub(super) model_is_provided: bool,
     /// What cannot be read is damaged, not only out of reach.
     pub(super) disk_is_damaged: bool,
+    /// Memory for vectors, when the machine is made.
+    pub(super) vector_bytes_max: usize,
     /// Effects that were not carried out yet.
     pub(super) todo: Vec<Effect>,
     /// What left the partition.
@@ -148,7 +103,7 @@ impl World {
         World {
             now: Millis(1_000),
             me: ME,
-            machine: IndexPartition::new(config(ME)),
+            machine: IndexPartition::new(config(ME, usize::MAX)),
             hosted: [ShardId(0), ShardId(4)].into(),
             log: BTreeMap::new(),
             lseq: 0,
@@ -158,6 +113,7 @@ impl World {
             model_is_absent: true,
             model_is_provided: true,
             disk_is_damaged: false,
+            vector_bytes_max: usize::MAX,
             todo: Vec::new(),
             ships: Vec::new(),
             answers: Vec::new(),
@@ -180,7 +136,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self) {
-        self.machine = IndexPartition::new(config(self.me));
+        self.machine = IndexPartition::new(config(self.me, self.vector_bytes_max));
         self.todo.clear();
         self.timer = None;
         self.text.lose_uncommitted();
@@ -221,9 +177,9 @@ impl World {
             match effect {
                 // These take place in order and at once, as in the text index.
                 Effect::ApplyText(changes) => {
-                    self.text.pending.extend(changes.into_iter().map(Some));
+                    self.text.apply(changes);
                 }
-                Effect::ClearText => self.text.pending.push(None),
+                Effect::ClearText => self.text.clear(),
                 Effect::Ship(ship) => self.ships.push(ship),
                 Effect::ShipTo(to, ship) => self.answers.push((to, ship)),
                 Effect::AskPeer { turn, want } => self.wants.push((turn, want)),
