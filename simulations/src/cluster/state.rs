@@ -102,6 +102,7 @@ pub(super) struct State {
     pub(super) network: Random,
     pub(super) disks: Random,
     pub(super) choices: Random,
+    #[cfg(debug_assertions)]
     mischief: Random,
     pub(super) nodes: Vec<Node>,
     /// Directed links that carry nothing, and how many faults say so.
@@ -156,6 +157,7 @@ impl World {
             network: stream(1),
             disks: stream(2),
             choices,
+            #[cfg(debug_assertions)]
             mischief: stream(4),
             nodes,
             blocked: BTreeMap::new(),
@@ -288,6 +290,7 @@ impl State {
     }
 
     /// Whether something rare, but allowed, happens at a point of a node's actors.
+    #[cfg(debug_assertions)]
     pub(super) fn buggify(&mut self, node: usize, life: u64, point: Point) -> bool {
         let place = Point::ALL.iter().position(|known| *known == point);
         let is_drawn = place.is_some_and(|place| self.profile.buggify_points & (1 << place) != 0);
