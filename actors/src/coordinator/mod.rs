@@ -103,6 +103,8 @@ struct Operation {
 enum Work {
     Scan(ScanMerge),
     Namespace(Box<NamespaceWork>),
+    /// Reading the configuration, for nobody.
+    Refresh,
     Search(Box<SearchWork>),
 }
 
@@ -110,6 +112,8 @@ enum Work {
 const TICK_MS: u64 = 50;
 /// How often index partitions report themselves, in ticks.
 const REPORT_TICKS: u64 = 10;
+/// How often the configuration is read, in ticks: who wrote it may have died before it told anybody.
+const REFRESH_TICKS: u64 = 200;
 
 impl Actor for Coordinator {
     type Msg = CoordinatorMessage;
@@ -286,6 +290,7 @@ impl CoordinatorState {
                 Err(wanted) => self.ask_pages(id, wanted),
             },
             (Work::Namespace(_), result) => self.namespace_answered(id, result),
+            (Work::Refresh, result) => self.refreshed(id, result),
             // Reads of hits were taken above.
             (Work::Search(_), _) => {}
             (Work::Scan(_), Ok(_)) => {
@@ -302,7 +307,9 @@ impl CoordinatorState {
             self.asked_partitions
                 .retain(|_, (operation, ..)| *operation != id);
             self.verifying.retain(|_, (operation, ..)| *operation != id);
-            respond(&self.directory, &self.env, operation.to, result);
+            if !matches!(operation.work, Work::Refresh) {
+                respond(&self.directory, &self.env, operation.to, result);
+            }
         }
     }
 
@@ -314,6 +321,11 @@ impl CoordinatorState {
             && let Some(index) = self.directory.index()
         {
             index.report();
+        }
+        // Not all nodes at the same time.
+        let turn = self.ticks.wrapping_add(self.directory.me.id.0);
+        if turn.is_multiple_of(REFRESH_TICKS) {
+            self.refresh();
         }
     }
 

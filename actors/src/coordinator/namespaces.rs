@@ -3,7 +3,7 @@
 use engram_core::storage::format::{StoredConfig, open, seal};
 use engram_core::types::{
     Blob, Change, ClusterConfig, Condition, Key, Millis, NamespaceId, NamespaceOptions, RecordKey,
-    ShardId, Write, WriteId,
+    RequestId, ShardId, Write, WriteId,
 };
 use engram_core::wire::{
     ClientReply, ClientRequest, Get, OpenNamespace, Put, RequestError, ReturnAddress,
@@ -12,10 +12,13 @@ use engram_core::wire::{
 use super::{CoordinatorState, Work};
 use crate::embedder::EmbedderError;
 use crate::gossip::GossipActorMessage;
-use crate::ingress::respond;
+use crate::ingress::{COORDINATOR_SESSION, respond};
 
 /// Most attempts to win the compare-and-set.
 const ATTEMPTS_MAX: u32 = 16;
+
+/// How long a look at the configuration may take, in milliseconds.
+const REFRESH_MS_MAX: u64 = 2_500;
 
 /// A namespace being opened.
 pub(super) struct NamespaceWork {
@@ -98,6 +101,33 @@ impl CoordinatorState {
                 ..options
             }),
         }
+    }
+
+    /// Looks whether there is a newer configuration than this node knows.
+    pub(super) fn refresh(&mut self) {
+        if self.directory.config().is_none() {
+            return;
+        }
+        let to = ReturnAddress {
+            via: self.directory.me.id,
+            session: COORDINATOR_SESSION,
+            request: RequestId(0),
+        };
+        let deadline = self.env.clock.now().plus(REFRESH_MS_MAX);
+        let id = self.operation(to, deadline, Work::Refresh);
+        self.read_config(id);
+    }
+
+    pub(super) fn refreshed(&mut self, id: u64, result: Result<ClientReply, RequestError>) {
+        let known = self.directory.config().map_or(0, |config| config.version);
+        if let Ok(ClientReply::Entry(Some(entry))) = &result
+            && let Ok(stored) = open::<StoredConfig>(entry.value.as_ref())
+            && stored.config.version > known
+            && let Some(gossip) = self.directory.gossip()
+        {
+            let _ = gossip.cast(GossipActorMessage::Decided(stored.config));
+        }
+        self.finish(id, result);
     }
 
     fn read_config(&mut self, id: u64) {

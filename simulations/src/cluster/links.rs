@@ -152,7 +152,10 @@ impl State {
     ) -> Option<(Process, GossipActorMessage)> {
         let process = self.process(node)?;
         if !up {
-            return Some((process, GossipActorMessage::Down(member)));
+            // A node that was paused may have met its peer anew before it notices that an older link is
+            // down: then it has a link all the same.
+            let has_another = self.link_of(node, peer).is_some_and(|other| other != id);
+            return (!has_another).then_some((process, GossipActorMessage::Down(member)));
         }
         let other = self.process(peer)?;
         let link = self

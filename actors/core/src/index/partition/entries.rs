@@ -150,6 +150,9 @@ impl IndexPartition {
             self.failures.remove(&key);
         }
         // Nobody needs the vector of an older version any more.
+        if let Some(state) = self.shards.get_mut(&shard) {
+            state.forget_removal(&key);
+        }
         if let Some(older) = self.backlog.remove(&key) {
             self.end(older.shard, older.lseq);
         }
@@ -159,7 +162,7 @@ impl IndexPartition {
         if meaning.is_empty() {
             self.spaces.remove(now, &key);
             if let Some(state) = self.shards.get_mut(&shard) {
-                state.begin_removal(lseq);
+                state.begin_removal(lseq, key.clone());
             }
             self.forget_stored(shard, &key, lseq);
             return;
@@ -350,12 +353,17 @@ impl IndexPartition {
         self.writing.push((shard, lseq));
     }
 
-    /// What was written is durable, or will not be in this life.
-    pub(super) fn stored(&mut self, ticket: StoreTicket, durable: bool) {
+    /// What was written is durable, or could not be written: then what was to be removed is removed
+    /// later, and vectors are made again in the next life.
+    pub(super) fn stored(&mut self, now: Millis, ticket: StoreTicket, durable: bool) {
         for (shard, lseq) in self.unconfirmed.remove(&ticket).unwrap_or_default() {
             if durable {
                 self.end(shard, lseq);
             } else if let Some(state) = self.shards.get_mut(&shard) {
+                if state.is_removal(lseq) {
+                    state.park(now, lseq);
+                    continue;
+                }
                 self.counts.unstored_vectors += 1;
                 state.give_up(lseq);
             }

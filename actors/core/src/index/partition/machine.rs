@@ -169,7 +169,7 @@ impl IndexPartition {
             } => {
                 self.vectors_unreadable(now, ticket, shard, damaged);
             }
-            Event::Stored { ticket, durable } => self.stored(ticket, durable),
+            Event::Stored { ticket, durable } => self.stored(now, ticket, durable),
             Event::Advance { shard, learned } => {
                 if let Some(state) = self.shards.get_mut(&shard) {
                     state.target = state.target.max(learned);

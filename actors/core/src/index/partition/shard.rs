@@ -1,10 +1,10 @@
 //! How far the index is in the change log of one shard.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::super::ShardLag;
 use super::{FeedTicket, LoadTicket, PARK_MS, PARK_MS_MAX};
-use crate::types::{Lseq, Millis, ShardId};
+use crate::types::{Lseq, Millis, RecordKey, ShardId};
 
 /// What the partition knows about one shard. The caller decides; this keeps the books.
 #[derive(Debug, Default)]
@@ -36,8 +36,10 @@ pub(super) struct ShardState {
     pub(super) unknown_namespace: u32,
     /// Entries whose vector is missing or not durable yet.
     open: BTreeSet<Lseq>,
-    /// Of these and of what was given up, those without text: a stored vector is being removed.
-    removals: BTreeSet<Lseq>,
+    /// Of these and of what was left for later, those without text: a stored vector is being removed.
+    removals: BTreeMap<Lseq, RecordKey>,
+    /// The same by key; of each key the last.
+    removal_of: BTreeMap<RecordKey, Lseq>,
     /// What the shard was last told.
     pub(super) told: Lseq,
     /// The first entry that was given up in this life, though another may succeed.
@@ -82,15 +84,31 @@ impl ShardState {
     }
 
     /// Begins to remove the stored vector of an entry without text.
-    pub(super) fn begin_removal(&mut self, lseq: Lseq) {
+    pub(super) fn begin_removal(&mut self, lseq: Lseq, key: RecordKey) {
         self.begin(lseq);
-        self.removals.insert(lseq);
+        self.forget_removal(&key);
+        self.removals.insert(lseq, key.clone());
+        self.removal_of.insert(key, lseq);
+    }
+
+    /// A later entry of this key decides what becomes of its stored vector.
+    pub(super) fn forget_removal(&mut self, key: &RecordKey) {
+        if let Some(lseq) = self.removal_of.remove(key) {
+            self.removals.remove(&lseq);
+        }
+    }
+
+    /// Whether the stored vector of an entry without text is being removed.
+    pub(super) fn is_removal(&self, lseq: Lseq) -> bool {
+        self.removals.contains_key(&lseq)
     }
 
     /// Ends it: its vector is durable, or nobody needs it any more.
     pub(super) fn end(&mut self, lseq: Lseq) {
         self.open.remove(&lseq);
-        self.removals.remove(&lseq);
+        if let Some(key) = self.removals.remove(&lseq) {
+            self.removal_of.remove(&key);
+        }
     }
 
     /// Gives an entry up for this life.
@@ -129,6 +147,12 @@ impl ShardState {
         let Some(parked) = self.parked.take() else {
             return false;
         };
+        // They come again, if they are still in the log.
+        let waiting = self.removals.range(parked..);
+        let waiting = waiting.filter(|(lseq, _)| !self.open.contains(lseq));
+        for key in waiting.map(|(_, key)| key.clone()).collect::<Vec<_>>() {
+            self.forget_removal(&key);
+        }
         self.unparked = self.unparked.saturating_add(1).min(16);
         self.fed = self.fed.min(Lseq(parked.0.saturating_sub(1)));
         self.more = true;
@@ -165,7 +189,7 @@ impl ShardState {
     /// will again, whatever fails: neither text nor vector. Vectors that are still missing do not
     /// matter, so that a model that is absent holds up no purge.
     pub(super) fn deletions_known(&self) -> Lseq {
-        let vectors = self.removals.first().map_or(self.fed, |first| {
+        let vectors = self.removals.keys().next().map_or(self.fed, |first| {
             Lseq(first.0.saturating_sub(1)).min(self.fed)
         });
         vectors.min(self.text_mark)

@@ -74,8 +74,8 @@ fn entries_that_are_not_indexed_move_it_on() {
     assert_eq!(told(&world), Lseq(2));
 }
 
-#[test]
-fn a_removal_that_fails_holds_it_back_until_the_next_life() {
+/// A deletion whose stored vector could not be removed, for a disk that was full.
+fn deleted_on_a_full_disk() -> World {
     let mut world = World::started();
     world.learn(SHARD, &key(DOCS, "a"), ballot(1, ME), Some("text"));
     world.pass(2 * VECTOR_MARK_STORE_MS);
@@ -87,6 +87,33 @@ fn a_removal_that_fails_holds_it_back_until_the_next_life() {
     }
     world.pass(2 * VECTOR_MARK_STORE_MS);
     assert_eq!(told(&world), Lseq(1));
+    world
+}
+
+#[test]
+fn a_removal_that_fails_is_tried_again() {
+    let mut world = deleted_on_a_full_disk();
+    world.pass(PARK_MS);
+    assert_eq!(told(&world), Lseq(2));
+    assert!(world.purge(SHARD, b"a"));
+    world.assert_index_equals_store();
+}
+
+#[test]
+fn a_later_entry_of_the_key_does_what_a_removal_failed_to_do() {
+    let mut world = deleted_on_a_full_disk();
+    // As a purge does that begins elsewhere: the tombstone is accepted again.
+    world.learn(SHARD, &key(DOCS, "a"), ballot(3, OTHER), None);
+    world.pass(TEXT_COMMIT_MS);
+    assert_eq!(told(&world), Lseq(3));
+    assert!(world.purge(SHARD, b"a"));
+    world.pass(2 * PARK_MS);
+    world.assert_index_equals_store();
+}
+
+#[test]
+fn a_new_life_removes_what_the_last_one_failed_to() {
+    let mut world = deleted_on_a_full_disk();
     world.start();
     world.pass(TEXT_COMMIT_MS);
     assert_eq!(told(&world), Lseq(2));
