@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use engram_core::index::ReadyVectors;
 use engram_core::limits::{
-    EMBED_THREADS_MAX, RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS, SHARDS_DEFAULT, SHARDS_MAX,
-    SHARDS_MIN,
+    EMBED_THREADS_MAX, INDEX_PARTITIONS_DEFAULT, RECORD_CACHE_BYTES_DEFAULT, RETRY_WINDOW_MS,
+    SHARDS_DEFAULT, SHARDS_MAX, SHARDS_MIN,
 };
 use engram_core::types::{NameError, check_name};
 use serde::{Deserialize, Serialize};
@@ -42,7 +42,7 @@ pub struct Settings {
     pub record_cache_bytes: Option<usize>,
     /// How long tombstones are kept, in milliseconds. Default 30 000.
     pub purge_after_ms: Option<u64>,
-    /// Index partitions of this node. Default 4.
+    /// Index partitions of this node. Default 1.
     pub index_partitions: Option<u16>,
     /// Memory for vectors and their graphs, in bytes, over all partitions. Default: half of what the
     /// machine has.
@@ -244,7 +244,7 @@ impl Settings {
             (all / usize::from(shards)).max(64 * 1024)
         });
         let purge_after_ms = self.purge_after_ms.unwrap_or(2 * RETRY_WINDOW_MS);
-        let index_partitions = self.index_partitions.unwrap_or(4);
+        let index_partitions = self.index_partitions.unwrap_or(INDEX_PARTITIONS_DEFAULT);
         check_range("index-partitions", index_partitions, 1, 64)?;
         let vector_bytes = self.vector_memory_bytes.unwrap_or_else(half_of_memory);
         let embed_threads = self.embed_threads.unwrap_or(1);

@@ -16,7 +16,7 @@ use engram_core::storage::format::{FormatError, StoredConfig, open};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::{ClusterConfig, Member};
 use engram_remote::{Endpoint, EndpointConfig, EndpointError, EndpointKind};
-use engram_segments::HoraBuilder;
+use engram_segments::NodeBuilder;
 use ractor::{Actor, ActorRef};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -243,7 +243,7 @@ fn open_index(
         texts,
         embedders: catalog(config),
         segments: SegmentOptions {
-            builder: Arc::new(HoraBuilder),
+            builder: Arc::new(NodeBuilder),
             limits: SegmentLimits::default(),
             vector_bytes_max: config.partition_vector_bytes,
         },

@@ -156,8 +156,10 @@ pub const CLIENT_AHEAD_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Longest a client request may take, in milliseconds.
 pub const REQUEST_TIMEOUT_MS_MAX: u64 = 300_000;
 
-/// Index partitions of a node unless configured otherwise; shard `s` is in partition `s mod P`.
-pub const INDEX_PARTITIONS_DEFAULT: u16 = 4;
+/// Index partitions of a node unless configured otherwise; shard `s` is in partition `s mod P`. One
+/// graph over everything costs least for each search; more of them share the work of one search, and of
+/// indexing, between processors.
+pub const INDEX_PARTITIONS_DEFAULT: u16 = 1;
 /// Most index partitions of a node.
 pub const INDEX_PARTITIONS_MAX: u16 = 64;
 /// Most bytes of one entry's text that are indexed by words; the rest is not found.

@@ -94,8 +94,8 @@ mod tests {
         let mut rows = FlatSegment::new(8);
         let vectors: Vec<Embedding> = (1_u8..200)
             .map(|number| {
-                let values =
-                    (1_u8..9).map(|place| f32::from(number.wrapping_mul(place * 37)) - 128.0);
+                let values = (1_u8..9)
+                    .map(|place| f32::from(number.wrapping_mul(place.wrapping_mul(37))) - 128.0);
                 Embedding::new(values.collect()).expect("finite")
             })
             .collect();

@@ -1,5 +1,8 @@
 //! Whether searches through graphs find what comparing all vectors finds, while vectors come, change
 //! and go, and segments are merged.
+//!
+//! With so many vectors as nodes have, and with their sizes of segments:
+//! `ENGRAM_RECALL_VECTORS=100000 cargo test --release -p engram-segments --test recall -- --nocapture`.
 
 mod clustered;
 
@@ -24,6 +27,10 @@ const LIMITS: SegmentLimits = SegmentLimits {
     settle_ms: 1_000,
 };
 const TOP: usize = 10;
+/// Vectors, unless the environment says otherwise.
+const COUNT: u32 = 6_000;
+/// Where the copies begin.
+const COPIES: u32 = 10_000_000;
 
 /// Vectors by number, in a set and as they are.
 struct Store {
@@ -35,9 +42,9 @@ struct Store {
 }
 
 impl Store {
-    fn new() -> Store {
+    fn new(limits: SegmentLimits) -> Store {
         Store {
-            set: VectorSet::new(DIM, LIMITS),
+            set: VectorSet::new(DIM, limits),
             entries: BTreeMap::new(),
             order: None,
             writes: 0,
@@ -124,32 +131,41 @@ impl Store {
 
 #[test]
 fn what_comparing_all_finds_is_found_while_half_of_it_is_replaced() {
-    let mut source = Clustered::new(11, DIM, 20);
+    let many = std::env::var("ENGRAM_RECALL_VECTORS").ok();
+    let many: Option<u32> = many.map(|text| text.parse().expect("a number"));
+    let (count, limits) = match many {
+        Some(count) => (count, SegmentLimits::default()),
+        None => (COUNT, LIMITS),
+    };
+    let clusters = usize::try_from(count / 1_000).expect("not so many").max(20);
+    let mut source = Clustered::new(11, DIM, clusters);
     let queries: Vec<Embedding> = (0..60).map(|_| source.draw()).collect();
-    let mut store = Store::new();
+    let mut store = Store::new(limits);
     // Copies of one vector come first: they must not fill the graph's lists of neighbours.
     let copy = source.draw();
-    for entry in 100_000..100_500 {
+    for entry in COPIES..COPIES + 500 {
         store.put(entry, copy.clone());
     }
-    for entry in 0..6_000 {
+    for entry in 0..count {
         store.put(entry, source.draw());
     }
     store.settle();
     let everything = |_| true;
     let before = store.recall(&queries, everything);
+    println!("{count} vectors, {:?}: {before} of 1000", store.set.stats());
     assert!(
         before >= 980,
         "{before} of 1000 before anything is replaced"
     );
     for round in 0..4_u32 {
-        for entry in (0..6_000).filter(|entry| entry % 8 == round) {
+        for entry in (0..count).filter(|entry| entry % 8 == round) {
             store.put(entry, source.draw());
         }
-        for entry in (0..6_000).filter(|entry| entry % 32 == 4 + round) {
+        for entry in (0..count).filter(|entry| entry % 32 == 4 + round) {
             store.remove(entry);
         }
         let during = store.recall(&queries, everything);
+        println!("round {round}, {:?}: {during} of 1000", store.set.stats());
         assert!(during >= 980, "{during} of 1000 in round {round}");
     }
     store.settle();
@@ -159,11 +175,12 @@ fn what_comparing_all_finds_is_found_while_half_of_it_is_replaced() {
         "{after} of 1000 after half of it was replaced"
     );
     let stats = store.set.stats();
+    println!("after, {stats:?}: {after} of 1000");
     assert!(stats.graphs > 0, "{stats:?}");
     let few = |entry| entry % 100 == 7;
     let filtered = store.recall(&queries, few);
     assert!(filtered >= 980, "{filtered} of 1000 among one in a hundred");
     let copies = store.search(&copy, everything);
     let names: Vec<u32> = copies.iter().map(|(_, entry)| *entry).collect();
-    assert_eq!(names, (100_000..100_010).collect::<Vec<u32>>());
+    assert_eq!(names, (COPIES..COPIES + 10).collect::<Vec<u32>>());
 }

@@ -128,7 +128,7 @@ impl CoordinatorState {
     /// Who has a replica of each shard, is reachable, and how far its index is behind.
     fn search_routes(&self, config: &ClusterConfig) -> BTreeMap<ShardId, Vec<Route>> {
         let live = self.directory.live();
-        let seed = self.env.entropy.next_u64();
+        let (me, seed) = (self.directory.me.id, self.env.entropy.next_u64());
         let routes = (0..config.shard_count()).map(ShardId).map(|shard| {
             let members = config.shard(shard).map_or(&[][..], |found| &found.members);
             let lags = self.directory.index_lags(shard);
@@ -136,7 +136,12 @@ impl CoordinatorState {
             let routes = routes.map(|member| Route {
                 member: *member,
                 index: lags.get(member).copied(),
-                order: order(seed, *member),
+                // Clients ask one node after the other: so the load is spread, and no hop is spent.
+                order: if *member == me {
+                    0
+                } else {
+                    order(seed, *member)
+                },
             });
             (shard, routes.collect())
         });

@@ -199,9 +199,15 @@ impl Router {
             ClientRequest::ScanShard(scan) => (scan.shard, Operation::Scan(scan.scan.clone())),
             _ => return self.coordinate(to, deadline, envelope),
         };
-        let replica = self.replica(shard)?;
-        if replica != self.directory.me.id {
-            return self.pass_on(replica, to, envelope, may_forward);
+        // Any replica can read. Hits of a search are many keys in many shards: no hop is spent on them.
+        let is_hit = to.via == self.directory.me.id
+            && to.session == COORDINATOR_SESSION
+            && matches!(envelope.body, ClientRequest::Get(_));
+        if !is_hit || self.directory.shard(shard).is_none() {
+            let replica = self.replica(shard)?;
+            if replica != self.directory.me.id {
+                return self.pass_on(replica, to, envelope, may_forward);
+            }
         }
         if matches!(envelope.body, ClientRequest::Put(_)) && !self.env.store.admits_writes() {
             return Err(self.read_only());

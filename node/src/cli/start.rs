@@ -82,7 +82,7 @@ pub(super) struct StartArguments {
     /// How long tombstones are kept, in milliseconds [default: 30000].
     #[arg(long, value_name = "MS", env = "ENGRAM_PURGE_AFTER_MS")]
     purge_after_ms: Option<u64>,
-    /// Index partitions of this node [default: 4].
+    /// Index partitions of this node [default: 1].
     #[arg(long, value_name = "N", env = "ENGRAM_INDEX_PARTITIONS")]
     index_partitions: Option<u16>,
     /// Memory for vectors and their graphs, in bytes, over all partitions; entries that find no room

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+#[cfg(debug_assertions)]
 use engram_actors::buggify::Point;
 use engram_core::protocol::random::Random;
 use engram_core::types::{Lsn, MemberId, Millis, RecordKey, WriteId};
