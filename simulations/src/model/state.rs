@@ -28,7 +28,7 @@ enum Message {
 
 /// Something that may happen.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Action {
+pub(super) enum Action {
     /// A client asks its question of a proposer.
     Ask(usize, usize),
     /// A message arrives.
@@ -41,7 +41,7 @@ pub enum Action {
 
 /// A state.
 #[derive(Clone, Debug)]
-pub struct State {
+pub(super) struct State {
     nodes: Vec<Arc<Node>>,
     /// Receivers and messages, by what they amount to.
     under_way: BTreeMap<u64, (usize, Arc<Message>)>,
