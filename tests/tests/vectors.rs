@@ -31,7 +31,7 @@ async fn entries_that_bring_their_vectors_are_found_by_vector() -> Result<()> {
     }
     nearest(&points, 30, &["at:30", "at:29", "at:31"]).await?;
     // The other fields are found by words; the numbers of the vector are none.
-    let named = points.search("degrees17").words().await?;
+    let named = points.search("degrees17").words().fresh().await?;
     ensure!(keys(&named.hits) == ["at:17"], "{named:?}");
     points.put("at:31", document(89)).await?;
     points.delete("at:29").await?;

@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Instant;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
 
 use engram_simulations::campaign;
 use engram_simulations::cluster::{self, Counters, Recoveries, Setup};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Worker;
+
+/// No world takes so long: most take less than a second.
+const HANGS: Duration = Duration::from_secs(600);
 
 /// What became of one seed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -85,7 +89,9 @@ fn run_seed(worker: &Worker, seed: u64) -> SeedResult {
 /// Runs a cluster.
 pub(crate) fn run_cluster(setup: &Setup) -> (SeedResult, cluster::Outcome) {
     let begun = Instant::now();
+    let watched = watch(setup.seed);
     let outcome = cluster::run(setup);
+    drop(watched);
     let Counters { delivered, .. } = outcome.counters;
     let counters = outcome.counters.all().into_iter();
     let result = SeedResult {
@@ -104,6 +110,20 @@ pub(crate) fn run_cluster(setup: &Setup) -> (SeedResult, cluster::Outcome) {
         violations: outcome.violations.iter().map(pair).collect(),
     };
     (result, outcome)
+}
+
+/// Ends the process if a world hangs outside of virtual time, where it cannot notice that itself:
+/// unless what is returned is dropped before [`HANGS`] is over.
+fn watch(seed: u64) -> Sender<()> {
+    let (watched, ended) = channel();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(HANGS) == Err(RecvTimeoutError::Timeout) {
+            let seconds = HANGS.as_secs();
+            eprintln!("seed {seed} has taken {seconds} s: it hangs outside of virtual time");
+            std::process::exit(2);
+        }
+    });
+    watched
 }
 
 fn pair(violation: &engram_simulations::checkers::Violation) -> (String, String) {
