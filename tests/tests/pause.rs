@@ -16,7 +16,9 @@ const NODE: &str = env!("CARGO_BIN_EXE_engram-test-node");
 const PAUSE: Duration = Duration::from_secs(10);
 const WRITES_BEFORE: u64 = 1000;
 const WRITES_AFTER: u64 = 2000;
-const GROWTH_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// What waits for a peer is bounded; what is written meanwhile stays in memory, too, up to 62 MiB, until
+/// it is flushed.
+const GROWTH_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
