@@ -42,8 +42,9 @@ pub(super) fn fold(word: &str) -> String {
             other => folded.push(other),
         }
     }
-    // Composed again, so that a syllable of Hangul stays one character.
-    folded.nfc().filter(|c| is_word(*c)).collect()
+    // Composed again, so that a syllable of Hangul stays one character; and once more, for marks that
+    // come together where something between them was left out have an order of their own.
+    folded.nfc().filter(|c| is_word(*c)).nfc().collect()
 }
 
 #[cfg(test)]
@@ -67,6 +68,7 @@ mod tests {
             ("한국", "한국"),
             ("が", "が"),
             ("plain42", "plain42"),
+            ("\u{f71}\u{fffc}\u{c55}", "\u{c55}\u{f71}"),
         ] {
             assert_eq!(fold(&lower(written)), folded, "{written}");
         }
