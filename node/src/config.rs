@@ -13,6 +13,7 @@ use engram_core::types::{NameError, check_name};
 use serde::{Deserialize, Serialize};
 
 use crate::embedder::{EmbedderSettings, OWN_EMBEDDERS};
+use crate::memory::half_of_memory;
 
 /// Settings as a file or the flags give them: nothing is required yet. Unknown keys are refused.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -280,14 +281,6 @@ impl Settings {
             embedders,
         })
     }
-}
-
-/// Half of the memory of this machine, in bytes; without bound if that is not known.
-fn half_of_memory() -> usize {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
-    let kib = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<usize>().ok());
-    kib.map_or(usize::MAX, |kib| kib.saturating_mul(1024) / 2)
 }
 
 /// The secret from a file, the environment, or, on loopback only, none.

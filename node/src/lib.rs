@@ -4,6 +4,7 @@ pub mod cli;
 pub mod config;
 pub mod data_dir;
 pub mod embedder;
+mod memory;
 pub mod node;
 pub mod store;
 pub mod text_index;

@@ -39,9 +39,7 @@ impl IndexOptions {
             model,
         }
     }
-}
 
-impl IndexOptions {
     /// What of an entry is indexed.
     pub fn text_of(&self, key: &[u8], value: &[u8]) -> IndexedText {
         if ReadyVectors::of(&self.model).is_none() {

@@ -1,8 +1,6 @@
 //! Vectors that users bring along: an entry holds its own in a field of a JSON document, and a query
 //! is a vector itself. Nothing is embedded then.
 
-use std::borrow::Cow;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -145,12 +143,8 @@ fn numbers(text: &str) -> Option<Vec<f32>> {
 fn beginning(text: &str) -> String {
     let end = text.floor_char_boundary(SHOWN_BYTES_MAX);
     let shown = text.get(..end).unwrap_or_default();
-    let shown = if end < text.len() {
-        Cow::from(format!("{shown} ..."))
-    } else {
-        Cow::from(shown)
-    };
-    format!("{shown:?}")
+    let rest = if end < text.len() { " ..." } else { "" };
+    format!("{shown:?}{rest}")
 }
 
 #[cfg(test)]
