@@ -21,6 +21,18 @@ pub fn dot_codes_rows(query: &[i16], rows: &[i8], products: &mut Vec<i32>) {
     });
 }
 
+/// Sets `products` to the inner products of `query` `[dim]` with each of `rows`, which may lie anywhere.
+/// Otherwise as [`dot_codes_rows`].
+pub fn dot_codes_each(query: &[i16], rows: &[&[i8]], products: &mut Vec<i32>) {
+    products.clear();
+    products.resize(rows.len(), 0);
+    Arch::new().dispatch(Each {
+        query,
+        rows,
+        products,
+    });
+}
+
 /// The work of [`dot_codes`]; a type for the same reason as in the module `dot`.
 struct One<'a> {
     left: &'a [i8],
@@ -56,13 +68,36 @@ impl WithSimd for Rows<'_> {
             let Some((row, after)) = rest.split_at_checked(self.query.len()) else {
                 return;
             };
-            let pairs = self.query.iter().zip(row);
-            *product = pairs.fold(0_i32, |sum, (left, right)| {
-                sum.wrapping_add(i32::from(*left).wrapping_mul(i32::from(*right)))
-            });
+            *product = dot_wide(self.query, row);
             rest = after;
         }
     }
+}
+
+/// The work of [`dot_codes_each`].
+struct Each<'a> {
+    query: &'a [i16],
+    rows: &'a [&'a [i8]],
+    products: &'a mut [i32],
+}
+
+impl WithSimd for Each<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _simd: S) {
+        for (product, row) in self.products.iter_mut().zip(self.rows) {
+            *product = dot_wide(self.query, row);
+        }
+    }
+}
+
+#[inline(always)]
+fn dot_wide(query: &[i16], row: &[i8]) -> i32 {
+    let pairs = query.iter().zip(row);
+    pairs.fold(0_i32, |sum, (left, right)| {
+        sum.wrapping_add(i32::from(*left).wrapping_mul(i32::from(*right)))
+    })
 }
 
 #[cfg(test)]
@@ -90,8 +125,11 @@ mod tests {
             };
             let expected: Vec<i64> =
                 if query.is_empty() { vec![] } else { vec![exact(&left), exact(&right)] };
-            let found: Vec<i64> = products.into_iter().map(i64::from).collect();
-            prop_assert_eq!(found, expected);
+            let found: Vec<i64> = products.iter().copied().map(i64::from).collect();
+            prop_assert_eq!(&found, &expected);
+            dot_codes_each(&query, &[&right, &left], &mut products);
+            let expected = [exact(&right), exact(&left)];
+            prop_assert!(products.iter().map(|product| i64::from(*product)).eq(expected));
         }
     }
 

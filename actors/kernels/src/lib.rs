@@ -6,5 +6,5 @@
 mod codes;
 mod dot;
 
-pub use codes::{dot_codes, dot_codes_rows};
+pub use codes::{dot_codes, dot_codes_each, dot_codes_rows};
 pub use dot::{dot, dot_rows};

@@ -26,7 +26,8 @@ pub enum SegmentError {
 /// Rows near a query.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Nearest {
-    /// Places of the rows in their segment, in any order, none twice.
+    /// Places of the rows in their segment, none twice. In any order, but whoever takes them has less
+    /// to do if the nearest come first.
     pub slots: Vec<usize>,
     /// Whether these are all rows of the segment.
     pub is_all: bool,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use engram_core::index::vectors::{EntryNumber, RowNumber};
+use engram_core::index::vectors::{EntryNumber, RowNumber, SegmentError};
 
 use super::*;
 
@@ -63,7 +63,13 @@ fn the_same_rows_give_the_same_graph() {
         let nearest = |graph: &Graph| graph.0.nearest(query, 5).expect("fits");
         assert_eq!(nearest(&graphs[0]), nearest(&graphs[1]));
     }
-    assert!(graphs[0].0.memory_bytes() > 400 * (17 + NEIGHBOURS * 8));
+    // A code, a scale and a slot for each row, and some links.
+    let memory = graphs[0].0.memory_bytes();
+    assert!(memory > 400 * (17 + 4 + 4 + 4), "{memory}");
+    assert!(
+        memory < 400 * (17 + 4 + 4 + 4 + NEIGHBOURS * 4 + 9),
+        "{memory}"
+    );
 }
 
 #[test]
