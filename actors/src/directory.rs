@@ -49,11 +49,14 @@ pub struct Directory {
     index: OnceLock<Arc<NodeIndex>>,
     shard_status: Mutex<BTreeMap<ShardId, ShardReport>>,
     partition_status: Mutex<BTreeMap<u16, PartitionStatus>>,
-    index_lags: RwLock<BTreeMap<ShardId, BTreeMap<MemberId, IndexLag>>>,
+    index_lags: RwLock<IndexLags>,
     waiting_for: RwLock<Option<String>>,
     identity: RwLock<Option<Identity>>,
     phi: Mutex<BTreeMap<MemberId, f64>>,
 }
+
+/// How far each replica of each shard said its index is behind. Those that said nothing are missing.
+pub type IndexLags = BTreeMap<ShardId, BTreeMap<MemberId, IndexLag>>;
 
 /// What a replica reports of itself, twice a second.
 #[derive(Clone, Debug, Default)]
@@ -286,13 +289,14 @@ impl Directory {
         lock!(self.partition_status).insert(status.partition, status);
     }
 
-    /// How far each replica said its index of a shard is behind; those that said nothing are
-    /// missing.
-    pub fn index_lags(&self, shard: ShardId) -> BTreeMap<MemberId, IndexLag> {
-        read!(self.index_lags)
-            .get(&shard)
-            .cloned()
-            .unwrap_or_default()
+    /// How far a replica said its index is behind, if it did.
+    pub fn index_lag(&self, shard: ShardId, member: MemberId) -> Option<IndexLag> {
+        read!(self.index_lags).get(&shard)?.get(&member).copied()
+    }
+
+    /// The same of all replicas.
+    pub fn with_index_lags<R>(&self, look: impl FnOnce(&IndexLags) -> R) -> R {
+        look(&read!(self.index_lags))
     }
 
     /// Notes how far this node's index of a shard is behind its replica. If that replica may miss

@@ -13,7 +13,7 @@ use engram_core::index::{Embedding, PartitionError, PartitionHits};
 use engram_core::limits::COORDINATOR_OPERATIONS_MAX;
 use engram_core::protocol::scan::{ScanMerge, Wanted};
 use engram_core::protocol::search::{Event as SearchEvent, Side};
-use engram_core::types::{Key, LogicalClock, MemberId, Millis, RequestId, ShardId};
+use engram_core::types::{LogicalClock, MemberId, Millis, RequestId, ShardId};
 use engram_core::wire::{
     ClientReply, ClientRequest, ClientResponse, RequestEnvelope, RequestError, ReturnAddress, Scan,
     ScanShard,
@@ -88,8 +88,8 @@ pub struct CoordinatorState {
     asked: BTreeMap<RequestId, (u64, ShardId)>,
     /// Which search a partition's answer belongs to, and who was asked.
     asked_partitions: BTreeMap<RequestId, (u64, Side, MemberId)>,
-    /// Which hit of which search a replica's answer verifies.
-    verifying: BTreeMap<RequestId, (u64, Key)>,
+    /// Which hit of which search a replica's answer verifies, by its place.
+    verifying: BTreeMap<RequestId, (u64, usize)>,
     myself: ActorRef<CoordinatorMessage>,
     ticks: u64,
 }

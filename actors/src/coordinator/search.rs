@@ -28,9 +28,8 @@ const WEIGHT_MAX: f32 = 1000.0;
 pub(super) struct SearchWork {
     pub(super) machine: SearchMachine,
     search: Search,
-    /// Hits being verified, and what was found; `None` inside until the answer has come.
-    verifying: BTreeMap<Key, Option<Option<Entry>>>,
-    order: Vec<Key>,
+    /// Hits being verified, and what was found; none until the answer has come.
+    verifying: Vec<(Key, Option<Option<Entry>>)>,
     /// When the machine wants to be woken.
     timers: BTreeSet<Millis>,
 }
@@ -52,8 +51,7 @@ impl CoordinatorState {
                 let work = SearchWork {
                     machine,
                     search,
-                    verifying: BTreeMap::new(),
-                    order: Vec::new(),
+                    verifying: Vec::new(),
                     timers: BTreeSet::new(),
                 };
                 let id = self.operation(to, deadline, Work::Search(Box::new(work)));
@@ -117,6 +115,7 @@ impl CoordinatorState {
         let setup = Setup {
             search: search.clone(),
             deadline,
+            shards: config.shard_count(),
             routes: self.search_routes(&config),
             model: options.model,
             language: options.language,
@@ -126,26 +125,41 @@ impl CoordinatorState {
     }
 
     /// Who has a replica of each shard, is reachable, and how far its index is behind.
-    fn search_routes(&self, config: &ClusterConfig) -> BTreeMap<ShardId, Vec<Route>> {
-        let live = self.directory.live();
+    fn search_routes(&self, config: &ClusterConfig) -> Vec<(ShardId, Route)> {
         let (me, seed) = (self.directory.me.id, self.env.entropy.next_u64());
-        let routes = (0..config.shard_count()).map(ShardId).map(|shard| {
-            let members = config.shard(shard).map_or(&[][..], |found| &found.members);
-            let lags = self.directory.index_lags(shard);
-            let routes = members.iter().filter(|member| live.contains(member));
-            let routes = routes.map(|member| Route {
-                member: *member,
-                index: lags.get(member).copied(),
-                // Clients ask one node after the other: so the load is spread, and no hop is spent.
-                order: if *member == me {
-                    0
-                } else {
-                    order(seed, *member)
-                },
+        let live: BTreeMap<MemberId, u64> = self
+            .directory
+            .live()
+            .iter()
+            // Clients ask one node after the other: so the load is spread, and no hop is spent.
+            .map(|member| {
+                (
+                    *member,
+                    if *member == me {
+                        0
+                    } else {
+                        order(seed, *member)
+                    },
+                )
+            })
+            .collect();
+        self.directory.with_index_lags(|lags| {
+            let shards = (0..config.shard_count()).map(ShardId);
+            let routes = shards.flat_map(|shard| {
+                let lags = lags.get(&shard);
+                let members = config.shard(shard).map_or(&[][..], |found| &found.members);
+                let routes = members.iter().filter_map(|member| {
+                    let route = Route {
+                        member: *member,
+                        index: lags.and_then(|lags| lags.get(member)).copied(),
+                        order: *live.get(member)?,
+                    };
+                    Some((shard, route))
+                });
+                routes.collect::<Vec<_>>()
             });
-            (shard, routes.collect())
-        });
-        routes.collect()
+            routes.collect()
+        })
     }
 
     pub(super) fn search_event(&mut self, id: u64, event: Event) {
@@ -276,15 +290,14 @@ impl CoordinatorState {
 
     fn verify(&mut self, id: u64, keys: Vec<RecordKey>) {
         let Some(work) = self.search(id) else { return };
-        work.order = keys.iter().map(|key| key.key.clone()).collect();
-        work.verifying = work.order.iter().map(|key| (key.clone(), None)).collect();
+        work.verifying = keys.iter().map(|key| (key.key.clone(), None)).collect();
         let with_value = work.search.with_values || work.search.snippets;
-        for key in keys {
+        for (place, key) in keys.into_iter().enumerate() {
             let Some(shard) = self.directory.shard_of(&key) else {
                 continue;
             };
             let request = RequestId(self.next_request);
-            self.verifying.insert(request, (id, key.key.clone()));
+            self.verifying.insert(request, (id, place));
             self.ask(id, shard, ClientRequest::Get(Get { key, with_value }));
         }
     }
@@ -296,7 +309,7 @@ impl CoordinatorState {
         id: u64,
         result: Result<ClientReply, RequestError>,
     ) {
-        let Some((_, key)) = self.verifying.remove(&request) else {
+        let Some((_, place)) = self.verifying.remove(&request) else {
             return;
         };
         let Some(work) = self.search(id) else { return };
@@ -306,19 +319,12 @@ impl CoordinatorState {
             Err(error) => return self.finish(id, Err(error)),
             Ok(_) => None,
         };
-        if let Some(place) = work.verifying.get_mut(&key) {
-            *place = Some(entry);
+        if let Some((_, found)) = work.verifying.get_mut(place) {
+            *found = Some(entry);
         }
-        if work.verifying.values().all(Option::is_some) {
-            let mut found = std::mem::take(&mut work.verifying);
-            let order = std::mem::take(&mut work.order);
-            let verified = order
-                .into_iter()
-                .map(|key| {
-                    let entry = found.remove(&key).flatten().flatten();
-                    (key, entry)
-                })
-                .collect();
+        if work.verifying.iter().all(|(_, found)| found.is_some()) {
+            let found = std::mem::take(&mut work.verifying).into_iter();
+            let verified = found.map(|(key, found)| (key, found.flatten())).collect();
             self.search_event(id, Event::Verified(verified));
         }
     }

@@ -236,7 +236,7 @@ impl GossipState {
                 next_lseq: report.next_lseq,
                 highest_n: report.highest_n,
                 seen: report.seen,
-                index: self.directory.index_lags(shard).get(&me).copied(),
+                index: self.directory.index_lag(shard, me),
             })
             .collect()
     }

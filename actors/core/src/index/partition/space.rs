@@ -7,7 +7,7 @@ use super::super::vectors::{
     VectorSet, VectorSetStats,
 };
 use super::super::{Embedding, Embeddings, ModelId};
-use super::space_entries::{SpaceEntries, SpaceEntry};
+use super::space_entries::{ByKey, SpaceEntries, SpaceEntry};
 use crate::limits::SEARCH_PREFIX_KEYS_MAX;
 use crate::types::{Ballot, Blob, Millis, NamespaceId, RecordKey, ShardId};
 
@@ -132,17 +132,14 @@ impl Space {
                 query.threshold,
                 &mut |row, number| {
                     let entry = self.entries.of_row(row, number)?;
-                    query.wants(entry).then_some(&entry.key)
+                    query.wants(entry).then_some(ByKey(entry))
                 },
             )?,
         };
-        let hits = found.into_iter().filter_map(|(score, key)| {
-            let entry = self.entries.get(key)?;
-            Some(SpaceHit {
-                key: entry.key.clone(),
-                vtag: entry.vtag,
-                score,
-            })
+        let hits = found.into_iter().map(|(score, ByKey(entry))| SpaceHit {
+            key: entry.key.clone(),
+            vtag: entry.vtag,
+            score,
         });
         Ok(hits.collect())
     }
@@ -160,13 +157,13 @@ impl Space {
         &self,
         query: &SpaceQuery<'_>,
         entries: &[&'a SpaceEntry],
-    ) -> Result<Vec<(f32, &'a RecordKey)>, SegmentError> {
+    ) -> Result<Vec<(f32, ByKey<'a>)>, SegmentError> {
         self.set.check(query.vector, query.threshold)?;
         let scan = ScanQuery::new(query.vector);
         let mut best = BestKeys::new(query.k, query.threshold);
         for entry in entries.iter().filter(|entry| query.wants(entry)) {
             for vector in self.set.vectors(&entry.rows) {
-                best.offer(scan.score(vector), &entry.key);
+                best.offer(scan.score(vector), ByKey(entry));
             }
         }
         Ok(best.into_sorted())

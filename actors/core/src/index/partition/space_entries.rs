@@ -1,5 +1,6 @@
 //! The entries that vectors belong to, numbered so that a row can name its entry in four bytes.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
@@ -16,6 +17,30 @@ pub(super) struct SpaceEntry {
     /// Its vectors; all other rows that name it are dead.
     pub(super) rows: Range<RowNumber>,
 }
+
+/// An entry, which stands for its key where keys are compared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByKey<'a>(pub(super) &'a SpaceEntry);
+
+impl Ord for ByKey<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.key.cmp(&other.0.key)
+    }
+}
+
+impl PartialOrd for ByKey<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ByKey<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for ByKey<'_> {}
 
 /// Entries by key and by number.
 #[derive(Debug, Default)]

@@ -19,62 +19,62 @@ pub(super) struct Fused<'a> {
 }
 
 impl SearchMachine {
-    /// The newest version of each candidate that an index knows.
-    pub(super) fn newest(&self) -> BTreeMap<&Key, Ballot> {
-        let mut newest: BTreeMap<&Key, Ballot> = BTreeMap::new();
-        let candidates = self.legs.iter().flat_map(|leg| &leg.candidates);
-        for (key, candidate) in candidates {
-            let vtag = newest.entry(key).or_insert(candidate.vtag);
-            *vtag = candidate.vtag.max(*vtag);
-        }
-        newest
+    /// The newest version of a candidate that an index knows.
+    pub(super) fn newest(&self, key: &Key) -> Option<Ballot> {
+        let candidates = self.legs.iter().filter_map(|leg| leg.candidates.get(key));
+        candidates.map(|candidate| candidate.vtag).max()
     }
 
     /// Candidates, best first; ties in key order. What is known to be gone is left out.
     pub(super) fn ranked(&self) -> Vec<Fused<'_>> {
-        let newest = self.newest();
-        let is_gone = |key: &Key, vtag: &Ballot| {
+        let is_gone = |key: &Key| {
             let known = self.verified.get(key);
-            matches!(known, Some((of, None)) if of == vtag)
+            known.is_some_and(|(of, found)| found.is_none() && self.newest(key) == Some(*of))
         };
-        let gone: BTreeSet<&Key> = newest
-            .iter()
-            .filter(|(key, vtag)| is_gone(key, vtag))
-            .map(|(key, _)| *key)
-            .collect();
-        let mut explanations: BTreeMap<&Key, Explanation> = BTreeMap::new();
+        let mut places: BTreeMap<&Key, (Ballot, Explanation)> = BTreeMap::new();
         for leg in &self.legs {
-            for (key, standing) in leg.standings(&gone) {
-                let current = leg.candidates.get(key).map(|found| found.vtag);
-                if current == newest.get(key).copied() {
-                    let explanation = explanations.entry(key).or_default();
-                    match leg.side {
-                        Side::Meaning => explanation.meaning = Some(standing),
-                        Side::Words => explanation.words = Some(standing),
-                    }
-                }
+            let explain = |standing| match leg.side {
+                Side::Meaning => Explanation {
+                    meaning: Some(standing),
+                    words: None,
+                },
+                Side::Words => Explanation {
+                    meaning: None,
+                    words: Some(standing),
+                },
+            };
+            let standings = leg.standings(is_gone);
+            if self.legs.len() == 1 {
+                let fused = standings.map(|(key, vtag, standing)| Fused {
+                    key,
+                    vtag,
+                    score: standing.score,
+                    explanation: explain(standing),
+                });
+                return fused.collect();
+            }
+            for (key, vtag, standing) in
+                standings.filter(|found| self.newest(found.0) == Some(found.1))
+            {
+                let new = explain(standing);
+                let (_, explanation) = places.entry(key).or_insert((vtag, Explanation::default()));
+                explanation.meaning = explanation.meaning.or(new.meaning);
+                explanation.words = explanation.words.or(new.words);
             }
         }
-        let mut ranked: Vec<Fused<'_>> = explanations
-            .into_iter()
-            .filter_map(|(key, explanation)| {
-                Some(Fused {
-                    key,
-                    vtag: *newest.get(key)?,
-                    score: self.score(explanation),
-                    explanation,
-                })
-            })
-            .collect();
-        ranked.sort_by(|a, b| b.score.total_cmp(&a.score).then_with(|| a.key.cmp(b.key)));
+        let fused = places.into_iter().map(|(key, (vtag, explanation))| Fused {
+            key,
+            vtag,
+            score: self.fused_score(explanation),
+            explanation,
+        });
+        let mut ranked: Vec<Fused<'_>> = fused.collect();
+        ranked.sort_by(|a, b| b.score.total_cmp(&a.score));
         ranked
     }
 
-    fn score(&self, explanation: Explanation) -> f32 {
+    fn fused_score(&self, explanation: Explanation) -> f32 {
         let Explanation { meaning, words } = explanation;
-        if self.legs.len() == 1 {
-            return meaning.or(words).map_or(0.0, |standing| standing.score);
-        }
         let weights = self.search.weights;
         let part = |standing: Option<Standing>, weight: f32| {
             standing.map_or(0.0, |standing| weight / (FUSION_RANK + rank(standing)))

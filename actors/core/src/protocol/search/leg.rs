@@ -1,6 +1,6 @@
 //! One way of looking for what a search asks for: by meaning, or by words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::plan::Plan;
 use crate::index::{PartitionHits, QueryKind};
@@ -65,18 +65,19 @@ impl Leg {
         }
     }
 
-    /// Where each candidate stands, best first, ties in key order. Those of `gone` take no place.
-    pub(super) fn standings(&self, gone: &BTreeSet<&Key>) -> BTreeMap<&Key, Standing> {
-        let mut ranked: Vec<(&Key, &Candidate)> = self
-            .candidates
-            .iter()
-            .filter(|(key, _)| !gone.contains(key))
-            .collect();
-        ranked.sort_by(|a, b| b.1.score.total_cmp(&a.1.score).then_with(|| a.0.cmp(b.0)));
-        let standing = |(rank, (key, candidate)): (u32, (_, &Candidate))| {
+    /// Where each candidate stands, best first, ties in key order. Those that are gone take no place.
+    pub(super) fn standings(
+        &self,
+        is_gone: impl Fn(&Key) -> bool,
+    ) -> impl Iterator<Item = (&Key, Ballot, Standing)> {
+        let candidates = self.candidates.iter();
+        let mut ranked: Vec<(&Key, &Candidate)> =
+            candidates.filter(|(key, _)| !is_gone(key)).collect();
+        // They are in key order, and stay so where scores are equal.
+        ranked.sort_by(|a, b| b.1.score.total_cmp(&a.1.score));
+        (1..).zip(ranked).map(|(rank, (key, candidate))| {
             let score = candidate.score;
-            (key, Standing { rank, score })
-        };
-        (1..).zip(ranked).map(standing).collect()
+            (key, candidate.vtag, Standing { rank, score })
+        })
     }
 }

@@ -116,8 +116,10 @@ pub struct Setup {
     pub search: Search,
     /// Until when the answer is of use.
     pub deadline: Millis,
-    /// Who has a replica of each shard and is reachable.
-    pub routes: BTreeMap<ShardId, Vec<Route>>,
+    /// How many shards there are.
+    pub shards: u16,
+    /// Who has a replica of each shard and is reachable, in the order of the shards.
+    pub routes: Vec<(ShardId, Route)>,
     /// The namespace's.
     pub model: ModelId,
     /// The namespace's.
@@ -145,6 +147,7 @@ impl SearchMachine {
         let Setup {
             search,
             deadline,
+            shards,
             routes,
             model,
             language,
@@ -159,7 +162,7 @@ impl SearchMachine {
                 side,
                 kind,
                 k,
-                plan: Plan::new(&routes, side),
+                plan: Plan::new(shards, &routes, side),
                 candidates: BTreeMap::new(),
                 more: false,
                 asked_at: now,
@@ -383,11 +386,10 @@ impl SearchMachine {
 
     fn take_verified(&mut self, found: Vec<(Key, Option<Entry>)>) {
         self.verifying = false;
-        let newest = self.newest();
         let known: Vec<(Key, (Ballot, Option<Entry>))> = found
             .into_iter()
             .filter_map(|(key, entry)| {
-                let vtag = *newest.get(&key)?;
+                let vtag = self.newest(&key)?;
                 Some((key, (vtag, entry.filter(|entry| entry.version == vtag))))
             })
             .collect();

@@ -37,11 +37,18 @@ fn search(top_k: u32) -> Search {
 }
 
 /// Four shards on three members without lag, in this order.
-fn routes() -> BTreeMap<ShardId, Vec<Route>> {
-    let route = |n| route(n, Some(0));
-    (0..4)
-        .map(|shard| (ShardId(shard), (1..=3).map(route).collect()))
-        .collect()
+fn routes() -> Vec<(ShardId, Route)> {
+    routes_by(|_| (1..=3).map(|n| route(n, Some(0))).collect())
+}
+
+/// Those of four shards.
+fn routes_by(of_shard: impl Fn(u16) -> Vec<Route>) -> Vec<(ShardId, Route)> {
+    let routes = (0..4).flat_map(|shard| {
+        of_shard(shard)
+            .into_iter()
+            .map(move |it| (ShardId(shard), it))
+    });
+    routes.collect()
 }
 
 fn route(n: u64, lag_ms: Option<u32>) -> Route {
@@ -59,14 +66,11 @@ fn start(search: Search, out: &mut Vec<Effect>) -> SearchMachine {
     start_on(search, routes(), out)
 }
 
-fn start_on(
-    search: Search,
-    routes: BTreeMap<ShardId, Vec<Route>>,
-    out: &mut Vec<Effect>,
-) -> SearchMachine {
+fn start_on(search: Search, routes: Vec<(ShardId, Route)>, out: &mut Vec<Effect>) -> SearchMachine {
     let setup = Setup {
         search,
         deadline: NOW.plus(5_000),
+        shards: 4,
         routes,
         model: ModelId::new("hash").expect("short"),
         language: TextLanguage::English,
