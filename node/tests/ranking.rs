@@ -158,7 +158,8 @@ impl Corpus {
         let setup = Setup {
             search,
             deadline: NOW.plus(5_000),
-            routes: [(SHARD, vec![route])].into(),
+            shards: SHARD.0 + 1,
+            routes: vec![(SHARD, route)],
             model: self.model.id(),
             language: TextLanguage::English,
         };

@@ -143,23 +143,29 @@ impl CoordinatorState {
                 )
             })
             .collect();
+        let mut routes = Vec::with_capacity(usize::from(config.shard_count()) * live.len());
         self.directory.with_index_lags(|lags| {
-            let shards = (0..config.shard_count()).map(ShardId);
-            let routes = shards.flat_map(|shard| {
+            for shard in (0..config.shard_count()).map(ShardId) {
                 let lags = lags.get(&shard);
                 let members = config.shard(shard).map_or(&[][..], |found| &found.members);
-                let routes = members.iter().filter_map(|member| {
-                    let route = Route {
-                        member: *member,
-                        index: lags.and_then(|lags| lags.get(member)).copied(),
-                        order: *live.get(member)?,
+                for member in members {
+                    let Some(order) = live.get(member).copied() else {
+                        continue;
                     };
-                    Some((shard, route))
-                });
-                routes.collect::<Vec<_>>()
-            });
-            routes.collect()
-        })
+                    let index = lags.and_then(|lags| lags.get(member)).copied();
+                    let member = *member;
+                    routes.push((
+                        shard,
+                        Route {
+                            member,
+                            index,
+                            order,
+                        },
+                    ));
+                }
+            }
+        });
+        routes
     }
 
     pub(super) fn search_event(&mut self, id: u64, event: Event) {

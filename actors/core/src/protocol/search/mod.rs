@@ -53,8 +53,8 @@ pub const GIVE_UP_MS: u64 = 1_000;
 const HYBRID_WORDS_PERCENT: u8 = 60;
 /// Of the caller's time, one part in so many is kept for reading the hits.
 const READING_PART: u64 = 5;
-/// More candidates than hits are asked for, since some may turn out to be gone.
-const OVER_FETCH: u32 = 16;
+/// So many more candidates than hits are asked for at least.
+const OVER_FETCH: u32 = 8;
 /// How much more is asked for when too few hits are left.
 const WIDEN: u32 = 4;
 
@@ -152,7 +152,7 @@ impl SearchMachine {
             model,
             language,
         } = setup;
-        let k = first_k(search.top_k);
+        let k = first_k(search.top_k, search.mode);
         let leg = |kind: Option<QueryKind>| {
             let side = match &kind {
                 None | Some(QueryKind::Semantic { .. }) => Side::Meaning,
@@ -423,6 +423,11 @@ impl SearchMachine {
     }
 }
 
-fn first_k(top_k: u32) -> u32 {
-    top_k.saturating_mul(2).saturating_add(OVER_FETCH)
+/// How many candidates are asked for at first: more than hits, since some may be gone by now; and of
+/// each list of a hybrid search twice as many, for what stands in both lists is to come first.
+fn first_k(top_k: u32, mode: SearchMode) -> u32 {
+    match mode {
+        SearchMode::Hybrid => top_k.saturating_add(OVER_FETCH).saturating_mul(2),
+        _ => top_k.saturating_add(top_k / 4).saturating_add(OVER_FETCH),
+    }
 }

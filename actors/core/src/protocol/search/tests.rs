@@ -176,7 +176,7 @@ fn more_is_asked_for_when_too_few_live_hits_are_left() {
         Effect::Ask { query, .. } => Some(query.k),
         _ => None,
     });
-    assert_eq!(k, Some(first_k(1) * WIDEN));
+    assert_eq!(k, Some(first_k(1, SearchMode::AllWords) * WIDEN));
     let wider = [("a", 1, 0.9), ("b", 1, 0.5)];
     machine.step(NOW, hits(1, Ok(found(&wider, false))), &mut out);
     machine.step(NOW, Event::Verified(vec![(key("b"), entry(1))]), &mut out);

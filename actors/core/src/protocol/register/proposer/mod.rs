@@ -372,8 +372,9 @@ impl Proposer {
         ));
     }
 
-    /// Reachable peers, in an order that changes from request to request.
-    fn live_peers(&self, request: RequestId) -> Vec<MemberId> {
+    /// Reachable peers, in an order that changes with the time: so the load is spread, and what is asked
+    /// within a millisecond, by all shards of this node, goes to the same peer in few packets.
+    fn live_peers(&self, now: Millis) -> Vec<MemberId> {
         let mut peers: Vec<MemberId> = self
             .live
             .iter()
@@ -382,7 +383,7 @@ impl Proposer {
             .collect();
         if !peers.is_empty() {
             let peers_len = peers.len() as u64;
-            let by = usize::try_from(request.0 % peers_len).unwrap_or(0);
+            let by = usize::try_from(now.0 % peers_len).unwrap_or(0);
             peers.rotate_left(by);
         }
         peers

@@ -41,11 +41,7 @@ impl Proposer {
     ) {
         let request = self.request_id(Asked::Read);
         let mut asked = vec![self.options.member];
-        asked.extend(
-            self.live_peers(request)
-                .into_iter()
-                .take(self.majority() - 1),
-        );
+        asked.extend(self.live_peers(now).into_iter().take(self.majority() - 1));
         let hedge_at = now.plus(HEDGE_MS);
         let all = self.options.planted.is(Bug::EmptiesTakenAsEqual);
         let body = |own| RequestBody::Read {

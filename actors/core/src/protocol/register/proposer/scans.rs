@@ -50,7 +50,7 @@ impl Proposer {
         let request = self.request_id(Asked::Scan);
         let mut asked = BTreeSet::from([self.options.member]);
         if self.majority() > 1 {
-            asked.extend(self.live_peers(request).into_iter().take(1));
+            asked.extend(self.live_peers(now).into_iter().take(1));
         }
         for &member in &asked {
             self.send(
@@ -250,7 +250,7 @@ impl Proposer {
 
     /// Asks those again who have not answered, and every other reachable peer.
     fn scan_hedge(&mut self, now: Millis, request: RequestId, out: &mut Vec<Effect>) {
-        let peers = self.live_peers(request);
+        let peers = self.live_peers(now);
         let me = self.options.member;
         let Some(round) = self.scans.get_mut(&request) else {
             return;
