@@ -16,6 +16,8 @@ use crate::{ports, waiting};
 pub const SERVING_DEADLINE: Duration = Duration::from_secs(60);
 /// How often a cluster is started anew because somebody took a port meanwhile.
 const STARTS_MAX: usize = 5;
+/// What a node counts its purged tombstones under.
+const PURGED: &str = "tombstones_purged";
 
 /// What a cluster is started with.
 #[derive(Clone, Debug)]
@@ -195,6 +197,26 @@ impl Cluster {
                 let vectors: u64 = status.partitions.iter().map(|part| part.vectors).sum();
                 if vectors != expected {
                     return Err(format!("{}: {vectors}", status.name));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Waits until every running node has purged so many tombstones in this life: a purge needs
+    /// all replicas, each of which counts it.
+    ///
+    /// # Errors
+    /// If that does not come to be.
+    pub async fn has_purged(&self, client: &Client, expected: u64) -> Result<()> {
+        waiting::until("all tombstones to be purged", SERVING_DEADLINE, || async {
+            for node in self.nodes.iter().filter(|node| node.is_running()) {
+                let status = status(client, &node.settings.name).await?;
+                let mut counters = status.counters.iter();
+                let purged = counters.find(|(name, _)| name == PURGED);
+                if purged.is_none_or(|(_, count)| *count < expected) {
+                    return Err(format!("{} has {purged:?} of {expected}", status.name));
                 }
             }
             Ok(())

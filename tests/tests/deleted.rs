@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use engram_client::{Client, Namespace};
 use engram_core::storage::Keyspace;
 use engram_node::store::{FjallOptions, check};
-use engram_tests::cluster::{Builder, Cluster, SERVING_DEADLINE, status};
+use engram_tests::cluster::{Builder, Cluster, SERVING_DEADLINE};
 use engram_tests::waiting;
 use futures::TryStreamExt;
 
@@ -19,8 +19,6 @@ const NODE: &str = env!("CARGO_BIN_EXE_engram-test-node");
 const KEYS: u32 = 40;
 const TTL: Duration = Duration::from_millis(300);
 const PURGE_AFTER_MS: u64 = 2000;
-/// What a node counts its purged tombstones under.
-const PURGED: &str = "tombstones_purged";
 /// Keys of these kinds must be gone, and stay so.
 const GONE: [&str; 4] = ["deleted", "expired", "touched", "missed"];
 
@@ -41,7 +39,7 @@ async fn what_is_gone_stays_gone() -> Result<()> {
 
     // The purge needs all three replicas, each of which then counts each tombstone once.
     let tombstones = GONE.len() as u64 * u64::from(KEYS);
-    purged(&client, tombstones).await?;
+    cluster.has_purged(&client, tombstones).await?;
     only_kept(&data, "after the purge").await?;
 
     cluster.kill_all().await?;
@@ -148,22 +146,6 @@ async fn only_kept(data: &Namespace, when: &str) -> Result<()> {
         ensure!(count == 0, "{count} of {kind} are counted {when}");
     }
     Ok(())
-}
-
-async fn purged(client: &Client, tombstones: u64) -> Result<()> {
-    waiting::until("all tombstones to be purged", SERVING_DEADLINE, || async {
-        for node in ["n1", "n2", "n3"] {
-            let status = status(client, node).await?;
-            let mut counters = status.counters.iter();
-            let purged = counters.find(|(name, _)| name == PURGED);
-            match purged {
-                Some((_, count)) if *count >= tombstones => {}
-                other => return Err(format!("{node} has {other:?} of {tombstones}")),
-            }
-        }
-        Ok(())
-    })
-    .await
 }
 
 /// Checks that no record of a purged key is left on the disk of a node that does not run.

@@ -7,9 +7,11 @@ use anyhow::{Context, Result, bail, ensure};
 use engram_client::watch::{WatchCursor, WatchEvent, WatchStream};
 use engram_client::{ClientError, Namespace};
 use engram_tests::cluster::{Builder, Cluster, SERVING_DEADLINE};
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 
 const BEFORE: &str = "user:before";
+/// More deletions of one shard than its replicas remember once their tombstones are purged.
+const TOO_MANY: usize = 1100;
 const NODE: &str = env!("CARGO_BIN_EXE_engram-test-node");
 
 /// The next event; what is lost on the way is asked for again.
@@ -27,12 +29,37 @@ async fn next(stream: &mut WatchStream) -> Result<WatchEvent> {
     waited.context("no event comes")?
 }
 
-/// Follows the stream into a copy of what is watched until it equals `expected`.
+/// Brings a copy of what is watched up to date.
+fn apply(
+    stream: &WatchStream,
+    copy: &mut BTreeMap<String, String>,
+    event: WatchEvent,
+) -> Result<()> {
+    match event {
+        // Written before: shown only where a shard is shown anew.
+        WatchEvent::Put { key, .. } if key.to_text() == BEFORE => {}
+        WatchEvent::Put { key, entry, .. } => {
+            copy.insert(key.to_text().into_owned(), entry.text()?.to_owned());
+        }
+        WatchEvent::Deleted { key, .. } | WatchEvent::Expired { key, .. } => {
+            copy.remove(key.to_text().as_ref());
+        }
+        WatchEvent::Resync { shard } => {
+            copy.retain(|key, _| stream.shard_of(key).is_ok_and(|of| of != shard));
+        }
+        WatchEvent::Resynced { .. } => {}
+    }
+    Ok(())
+}
+
+/// Follows the stream into a copy of what is watched until it equals `expected`. Returns how often
+/// it was told to begin anew.
 async fn until_equal(
     stream: &mut WatchStream,
     copy: &mut BTreeMap<String, String>,
     expected: &BTreeMap<String, String>,
-) -> Result<()> {
+) -> Result<usize> {
+    let mut resyncs = 0;
     while copy != expected {
         let event = next(stream).await.with_context(|| {
             let missing = expected.iter().filter(|(k, v)| copy.get(*k) != Some(v));
@@ -43,22 +70,10 @@ async fn until_equal(
                 .collect();
             format!("missing: {missing:?}, left: {wrong:?}")
         })?;
-        match event {
-            // Written before: shown only where a shard is shown anew.
-            WatchEvent::Put { key, .. } if key.to_text() == BEFORE => {}
-            WatchEvent::Put { key, entry, .. } => {
-                copy.insert(key.to_text().into_owned(), entry.text()?.to_owned());
-            }
-            WatchEvent::Deleted { key, .. } | WatchEvent::Expired { key, .. } => {
-                copy.remove(key.to_text().as_ref());
-            }
-            WatchEvent::Resync { shard } => {
-                copy.retain(|key, _| stream.shard_of(key).is_ok_and(|of| of != shard));
-            }
-            WatchEvent::Resynced { .. } => {}
-        }
+        resyncs += usize::from(matches!(event, WatchEvent::Resync { .. }));
+        apply(stream, copy, event)?;
     }
-    Ok(())
+    Ok(resyncs)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -120,6 +135,112 @@ async fn write_round(
     }
     users.put("other:1", "not watched").await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_missed_more_deletions_than_are_remembered_is_shown_all_anew() -> Result<()> {
+    // One shard: what is remembered is bounded for each, by number.
+    let builder = Builder::new(NODE).flag("--shards", 1);
+    let cluster = builder.flag("--purge-after-ms", 1000).start().await?;
+    let client = cluster.client().await?;
+    cluster.settled(&client).await?;
+    let users = client.namespace("users");
+    let mut stream = users.watch("user:").await?;
+    let (mut copy, mut expected) = (BTreeMap::new(), BTreeMap::new());
+    for kind in ["kept", "gone", "lost"] {
+        put_all(&users, &format!("user:{kind}:"), 10, "old", &mut expected).await?;
+    }
+    until_equal(&mut stream, &mut copy, &expected).await?;
+
+    // Few deletions are told even when nothing is left of them in the store.
+    let cursor = left(stream)?;
+    delete_all(&users, "user:gone:", &mut expected).await?;
+    cluster.has_purged(&client, 10).await?;
+    let mut stream = users.watch("user:").since(cursor).await?;
+    let resyncs = until_equal(&mut stream, &mut copy, &expected).await?;
+    ensure!(resyncs == 0, "ten deletions are remembered");
+
+    // Now there are too many, though most of them are of keys that are not watched.
+    let cursor = left(stream)?;
+    delete_all(&users, "user:lost:", &mut expected).await?;
+    put_all(&users, "user:kept:", 5, "new", &mut expected).await?;
+    put_all(&users, "user:new:", 10, "new", &mut expected).await?;
+    let mut brief = BTreeMap::new();
+    put_all(&users, "other:", TOO_MANY, "brief", &mut brief).await?;
+    delete_all(&users, "other:", &mut brief).await?;
+    cluster.has_purged(&client, 20 + TOO_MANY as u64).await?;
+    let mut stream = users.watch("user:").since(cursor).await?;
+    let event = next(&mut stream).await?;
+    ensure!(event == WatchEvent::Resync { shard: 0 }, "{event:?}");
+    ensure!(copy.contains_key("user:lost:0"), "it was not told of that");
+    apply(&stream, &mut copy, event)?;
+    loop {
+        match next(&mut stream).await? {
+            WatchEvent::Resynced { shard: 0 } => break,
+            event @ WatchEvent::Put { .. } => apply(&stream, &mut copy, event)?,
+            other => bail!("{other:?} while the shard is shown anew"),
+        }
+    }
+    ensure!(copy == expected, "{copy:?} is not {expected:?}");
+    ensure!(copy == held(&users, "user:").await?, "not what is stored");
+
+    // From here on it goes on as before, also for a later watcher.
+    put_all(&users, "user:later:", 10, "new", &mut expected).await?;
+    until_equal(&mut stream, &mut copy, &expected).await?;
+    let cursor = left(stream)?;
+    delete_all(&users, "user:new:", &mut expected).await?;
+    let mut stream = users.watch("user:").since(cursor).await?;
+    let resyncs = until_equal(&mut stream, &mut copy, &expected).await?;
+    ensure!(resyncs == 0, "nothing was missed any more");
+    client.close().await;
+    cluster.pass().await
+}
+
+/// Ends a watch; another process would go on from the text of its cursor.
+fn left(stream: WatchStream) -> Result<WatchCursor> {
+    Ok(stream.cursor().to_string().parse()?)
+}
+
+/// Writes the value to keys with this prefix and numbers below `count`.
+async fn put_all(
+    users: &Namespace,
+    prefix: &str,
+    count: usize,
+    value: &str,
+    expected: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let keys: Vec<String> = (0..count)
+        .map(|number| format!("{prefix}{number}"))
+        .collect();
+    let puts = keys.iter().map(|key| (key.as_str(), value));
+    for result in users.put_many(puts).await {
+        result?;
+    }
+    expected.extend(keys.into_iter().map(|key| (key, value.to_owned())));
+    Ok(())
+}
+
+/// Deletes all keys with this prefix.
+async fn delete_all(
+    users: &Namespace,
+    prefix: &str,
+    expected: &mut BTreeMap<String, String>,
+) -> Result<()> {
+    let before = expected.len();
+    expected.retain(|key, _| !key.starts_with(prefix));
+    let deleted = users.delete_prefix(prefix).await?;
+    ensure!(deleted == (before - expected.len()) as u64, "{deleted}");
+    Ok(())
+}
+
+/// What the store holds under this prefix.
+async fn held(users: &Namespace, prefix: &str) -> Result<BTreeMap<String, String>> {
+    let entries = users.scan(prefix).stream();
+    let texts = entries.map(|item| {
+        let (key, entry) = item?;
+        Ok((key.to_text().into_owned(), entry.text()?.to_owned()))
+    });
+    texts.try_collect().await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
