@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use engram_client::cache::CacheError;
-use engram_client::{ClientError, NamespaceOptions};
+use engram_client::{ClientConfig, ClientError, NamespaceOptions, blocking};
 use engram_tests::cluster::Builder;
 use futures::future::{join_all, try_join_all};
 
@@ -146,6 +146,64 @@ async fn answers_are_computed_once_labelled_and_invalidated() -> Result<()> {
     ensure!(cache.remove("kept?").await? && !cache.remove("kept?").await?);
     client.close().await;
     cluster.pass().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_without_async_have_the_same_cache() -> Result<()> {
+    let cluster = Builder::new(NODE).nodes(1).start().await?;
+    let config = cluster.client_config();
+    tokio::task::spawn_blocking(|| blocks(config)).await??;
+    cluster.pass().await
+}
+
+fn blocks(config: ClientConfig) -> Result<()> {
+    let client = blocking::Client::connect(config)?;
+    let cache = client
+        .semantic_cache("llm")
+        .with(|cache| cache.max_entries(1000));
+    ensure!(cache.lookup("the answer?", THRESHOLD)?.is_none());
+    let (asked, runs) = (client.clone(), Arc::new(AtomicUsize::new(0)));
+    let compute = || {
+        let (asked, runs) = (asked.clone(), runs.clone());
+        move || {
+            runs.fetch_add(1, Ordering::SeqCst);
+            // It may use the client that waits for it.
+            asked.namespace("asked").increment("times", 1)?;
+            Ok::<_, ClientError>("42".to_owned())
+        }
+    };
+    for is_cached in [false, true] {
+        let asking = cache.get_or_insert_with("the answer?", compute());
+        let answer = asking.with(|call| call.tag("deep")).send()?;
+        ensure!(answer.text == "42" && answer.origin.is_cached() == is_cached);
+    }
+    ensure!(runs.load(Ordering::SeqCst) == 1, "it ran more than once");
+    ensure!(client.namespace("asked").get("times")?.is_some());
+    let failing = cache.get_or_insert_with("broken?", || Err("no model"));
+    let failed = failing.send().err().context("it failed")?;
+    ensure!(failed.to_string().contains("no model"), "{failed}");
+    let panicking = cache.get_or_insert_with("panicking?", || -> Result<String, ClientError> {
+        panic!("a panic on purpose, to see that it is contained")
+    });
+    ensure!(matches!(panicking.send(), Err(CacheError::Panicked)));
+
+    let storing = cache.store("kept?", "yes");
+    storing
+        .with(|it| it.ttl(Duration::from_secs(3600)).tag("other"))
+        .send()?;
+    ensure!(cache.invalidate_tag("deep")? == 1);
+    ensure!(cache.lookup("the answer?", 1.0)?.is_none());
+    let kept = cache.lookup("kept?", 1.0)?.context("it is kept")?;
+    ensure!(kept.tags == ["other"] && kept.ttl.is_some(), "{kept:?}");
+    ensure!(cache.namespace().count("")? == 1);
+    ensure!(cache.remove("kept?")? && !cache.remove("kept?")?);
+    let counters = cache.counters();
+    ensure!(
+        counters.computed == 1 && counters.exact_hits == 2,
+        "{counters:?}"
+    );
+    client.close();
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,12 @@
 //! Standing queries across three nodes, one of which is killed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use engram_client::watch::{WatchCursor, WatchEvent, WatchStream};
-use engram_client::{ClientError, Namespace};
+use engram_client::{ClientConfig, ClientError, Namespace, blocking};
 use engram_tests::cluster::{Builder, Cluster, SERVING_DEADLINE};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 
@@ -334,6 +335,59 @@ async fn a_slow_consumer_holds_little_and_gets_the_last_values() -> Result<()> {
     );
     client.close().await;
     cluster.pass().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn programs_without_async_are_told_the_same() -> Result<()> {
+    let cluster = Builder::new(NODE).nodes(1).start().await?;
+    let config = cluster.client_config();
+    tokio::task::spawn_blocking(|| blocks(config)).await??;
+    cluster.pass().await
+}
+
+fn blocks(config: ClientConfig) -> Result<()> {
+    let client = blocking::Client::connect(config)?;
+    let users = client.namespace("users");
+    let mut events = users.watch("user:").events()?;
+    ensure!(
+        events.next_within(Duration::ZERO).is_none(),
+        "none happened"
+    );
+    users.put("other:1", "not watched").send()?;
+    let written = users.put("user:1", "Ada").send()?;
+    let event = events.next().context("it never ends")??;
+    ensure!(event.version() == Some(written.version), "{event:?}");
+    let cursor = events.cursor()?;
+    users.delete("user:1").send()?;
+    let is_gone = |event: &WatchEvent| matches!(event, WatchEvent::Deleted { .. });
+    let event = events.next_within(SERVING_DEADLINE);
+    ensure!(is_gone(&event.context("it was deleted")??));
+    let watch = users
+        .watch("")
+        .with(|watch| watch.prefix("user:").since(cursor));
+    let mut later = watch.events()?;
+    ensure!(later.shard_of("user:1")? == events.shard_of("user:1")?);
+    ensure!(is_gone(&later.next().context("it never ends")??));
+
+    let mut near = users
+        .watch_similar("recipes for baking bread", 0.4)
+        .events()?;
+    users
+        .put("note:1", "The tax form is due in April.")
+        .send()?;
+    users
+        .put("note:2", "How to bake bread with sourdough")
+        .send()?;
+    let event = near.next().context("it never ends")??;
+    let key = event.key().context("it is about a key")?;
+    ensure!(key.to_text() == "note:2", "{event:?}");
+
+    // Whoever waits is let go when the client is closed.
+    let waiting = thread::spawn(move || near.next());
+    client.close();
+    let last = waiting.join().ok().context("it panicked")?;
+    ensure!(matches!(last, Some(Err(_))), "{last:?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -59,6 +59,12 @@ pub enum CacheError {
     Panicked,
 }
 
+impl From<ClientError> for CacheError {
+    fn from(error: ClientError) -> CacheError {
+        CacheError::Failed(Arc::new(error))
+    }
+}
+
 type Compute =
     Box<dyn FnOnce() -> BoxFuture<'static, Result<String, Arc<dyn Error + Send + Sync>>> + Send>;
 
