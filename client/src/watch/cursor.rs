@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use engram_core::limits::{MEMBERS_MAX, SHARDS_MAX};
+use engram_core::protocol::watch::Position;
 use engram_core::types::{Lseq, MemberId, ShardId};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,31 +15,6 @@ const MEMBERS_OF_SHARD_MAX: usize = 16;
 const TEXT_MAX: usize = SHARDS_MAX as usize * (MEMBERS_OF_SHARD_MAX * 34 + 8) + 32;
 
 const _: () = assert!(MEMBERS_OF_SHARD_MAX <= MEMBERS_MAX);
-
-/// What was seen of the change log of each replica of a shard.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Position(pub(super) BTreeMap<MemberId, Lseq>);
-
-impl Position {
-    pub(super) fn of(pairs: Vec<(MemberId, Lseq)>) -> Position {
-        Position(pairs.into_iter().collect())
-    }
-
-    /// Takes what a page adds: a position never goes back.
-    pub(super) fn advance(&mut self, pairs: &[(MemberId, Lseq)]) {
-        for (member, lseq) in pairs {
-            let known = self.0.entry(*member).or_default();
-            *known = (*known).max(*lseq);
-        }
-    }
-
-    pub(super) fn pairs(&self) -> Vec<(MemberId, Lseq)> {
-        self.0
-            .iter()
-            .map(|(member, lseq)| (*member, *lseq))
-            .collect()
-    }
-}
 
 /// Where a watcher goes on: everything before it was shown. It prints as text without spaces, to
 /// be stored and parsed again, also by another process; what is in the text may change with the
@@ -148,15 +124,5 @@ mod tests {
                 "{bad:.60}"
             );
         }
-    }
-
-    #[test]
-    fn a_position_never_goes_back() {
-        let mut position = Position::of(vec![(MemberId(1), Lseq(5))]);
-        position.advance(&[(MemberId(1), Lseq(3)), (MemberId(2), Lseq(4))]);
-        assert_eq!(
-            position.pairs(),
-            [(MemberId(1), Lseq(5)), (MemberId(2), Lseq(4))]
-        );
     }
 }

@@ -34,11 +34,11 @@
 //! [`WatchStream::cursor`] says where a later watcher may go on, also in another process.
 
 mod cursor;
-mod follower;
 mod open;
 mod stream;
 
-use engram_core::types::Key;
+use engram_core::protocol::watch::Told;
+use engram_core::types::{Key, Millis, ShardId};
 
 pub use self::cursor::{WatchCursor, WatchCursorError};
 pub use self::open::Watch;
@@ -85,6 +85,21 @@ pub enum WatchEvent {
 }
 
 impl WatchEvent {
+    fn of(told: Told, shard: ShardId, now: Millis) -> WatchEvent {
+        let shard = shard.0;
+        match told {
+            Told::Put { key, entry, score } => WatchEvent::Put {
+                key,
+                entry: Entry::from_wire(entry, now),
+                score,
+            },
+            Told::Deleted { key, version } => WatchEvent::Deleted { key, version },
+            Told::Expired { key, version } => WatchEvent::Expired { key, version },
+            Told::Resync => WatchEvent::Resync { shard },
+            Told::Resynced => WatchEvent::Resynced { shard },
+        }
+    }
+
     /// The key that it is about, if it is about one.
     pub fn key(&self) -> Option<&Key> {
         match self {

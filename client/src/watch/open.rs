@@ -4,13 +4,13 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 
 use engram_core::limits::{CLIENT_BULK_IN_FLIGHT_MAX, KEY_BYTES_MAX, QUERY_BYTES_MAX};
+use engram_core::protocol::watch::{Follower, Position};
 use engram_core::types::{Blob, NamespaceId, ShardId};
 use engram_core::wire::Similar;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::cursor::{Position, WatchCursor};
-use super::follower::Follower;
+use super::cursor::WatchCursor;
 use super::stream::{Following, WatchStream};
 use crate::{ClientError, Namespace};
 
@@ -101,9 +101,14 @@ impl Watch {
         let opening = positions.into_iter().map(|(shard, position)| {
             let query = query.clone();
             async move {
-                let follower = Follower::new(shard, position);
-                let mut following = Following { query, follower };
-                if following.follower.position.0.is_empty() {
+                let is_new = position.0.is_empty();
+                let follower = Follower::new(position);
+                let mut following = Following {
+                    query,
+                    shard,
+                    follower,
+                };
+                if is_new {
                     following.begin().await?;
                 }
                 Ok::<_, ClientError>(following)

@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use engram_core::limits::{SCAN_LIMIT_MAX, TOP_K_MAX, WATCH_WAIT_MS_MAX};
 use engram_core::placement::shard_of;
+use engram_core::protocol::watch::{Follower, Held, Next, Position};
 use engram_core::types::{Key, NamespaceId, RecordKey, ShardId};
 use engram_core::wire::{self, ScanShard, WatchPage};
 use futures::stream::{self, BoxStream, SelectAll, Stream, StreamExt};
 
 use super::WatchEvent;
-use super::cursor::{Position, WatchCursor};
-use super::follower::{Follower, Held, Next};
+use super::cursor::WatchCursor;
 use super::open::Query;
 use crate::connection::Patience;
 use crate::{ClientError, Entry, IntoKey};
@@ -32,6 +32,7 @@ const _: () = assert!(PAGE <= SCAN_LIMIT_MAX);
 #[derive(Debug)]
 pub(super) struct Following {
     pub(super) query: Arc<Query>,
+    pub(super) shard: ShardId,
     pub(super) follower: Follower,
 }
 
@@ -57,10 +58,9 @@ pub struct WatchStream {
 
 impl WatchStream {
     pub(super) fn new(all: Vec<Following>, namespace: NamespaceId, shards: u16) -> WatchStream {
-        let positions = all.iter().map(|following| {
-            let follower = &following.follower;
-            (follower.shard, follower.position.clone())
-        });
+        let positions = all
+            .iter()
+            .map(|following| (following.shard, following.follower.position().clone()));
         let cursor = WatchCursor(positions.collect());
         WatchStream {
             steps: stream::select_all(all.into_iter().map(|it| it.steps().boxed())),
@@ -139,8 +139,7 @@ impl Following {
     /// Finds out where the shard is now.
     pub(super) async fn begin(&mut self) -> Result<(), ClientError> {
         let page = self.ask().await?;
-        let now = self.query.namespace.client().cluster_time();
-        self.follower.changes(page, now);
+        self.follower.changes(page);
         Ok(())
     }
 
@@ -152,25 +151,22 @@ impl Following {
     }
 
     async fn step(&mut self) -> Result<Step, ClientError> {
-        let client = self.query.namespace.client().clone();
-        let events = match self.follower.next.clone() {
+        let told = match self.follower.next().clone() {
             Next::Changes => {
                 let page = self.ask().await?;
-                self.follower.changes(page, client.cluster_time())
+                self.follower.changes(page)
             }
             Next::Keys(after) => {
                 let (entries, next) = self.read_anew(after).await?;
-                self.follower.keys(entries, next, client.cluster_time())
+                self.follower.keys(entries, next)
             }
         };
-        let position = self
-            .follower
-            .is_current()
-            .then(|| self.follower.position.clone());
+        let (shard, now) = (self.shard, self.query.namespace.client().cluster_time());
+        let told = told.into_iter();
         Ok(Step {
-            shard: self.follower.shard,
-            events,
-            position,
+            shard,
+            events: told.map(|told| WatchEvent::of(told, shard, now)).collect(),
+            position: self.follower.cursor(),
         })
     }
 
@@ -178,15 +174,15 @@ impl Following {
     async fn ask(&mut self) -> Result<WatchPage, ClientError> {
         let client = self.query.namespace.client();
         let request = wire::Watch {
-            shard: self.follower.shard,
+            shard: self.shard,
             namespace: self.query.id,
             prefix: self.query.prefix.as_ref().to_vec(),
-            since: self.follower.position.pairs(),
+            since: self.follower.position().pairs(),
             similar: self.query.similar.clone(),
             with_values: self.query.with_values,
         };
         let patience = Patience::new(ATTEMPT, ATTEMPT);
-        if let Some(member) = self.follower.served_by {
+        if let Some(member) = self.follower.served_by() {
             match client
                 .ask_patiently(Some(member), request.clone(), patience)
                 .await
@@ -195,7 +191,7 @@ impl Following {
                 Err(error) if is_final(&error) => return Err(error),
                 Err(error) => tracing::debug!(%error, "another replica is watched"),
             }
-            self.follower.served_by = None;
+            self.follower.unanswered();
         }
         let patience = Patience::new(2 * ATTEMPT, ATTEMPT);
         client.ask_patiently(None, request, patience).await
@@ -214,7 +210,7 @@ impl Following {
             limit: u32::try_from(PAGE).unwrap_or(u32::MAX),
             with_values: self.query.with_values,
         };
-        let shard = self.follower.shard;
+        let shard = self.shard;
         let page = client.ask(ScanShard { shard, scan }).await?;
         if page.next.is_some() && page.next <= after {
             let reason = "a page of the scan leads nowhere".into();
@@ -243,7 +239,7 @@ impl Following {
                 namespace: self.query.id,
                 key: hit.key.clone(),
             };
-            shard_of(&key, shards) == self.follower.shard
+            shard_of(&key, shards) == self.shard
         });
         Ok(here
             .map(|hit| (hit.key, to_wire(hit.entry), Some(hit.score)))

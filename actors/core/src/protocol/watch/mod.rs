@@ -9,6 +9,9 @@
 //! how far the answering member's own log was read, and how far that covers its peers' logs. So a
 //! watcher may go on at another replica: it sees some changes again, and misses none.
 //!
+//! [`Follower`] is the watcher's side: it keeps the position, leaves out what was shown before, and
+//! knows what to ask next. [`WatchServer`] is the replica's.
+//!
 //! **Completeness.** A replica that cannot tell all that happened since a position says so: the
 //! position is none of its log, or deletions after it were purged longer ago than it remembers. The
 //! watcher then reads the shard anew.
@@ -25,10 +28,14 @@
 //! answered exactly once; only learned, durable changes are shown.
 
 mod feed;
+mod follower;
 mod meaning;
+mod position;
 mod server;
 #[cfg(test)]
 mod tests;
 
 pub use self::feed::{WatchEntry, WatchFeed, WatchQuery, WatchState};
+pub use self::follower::{Follower, Held, Next, Told};
+pub use self::position::Position;
 pub use self::server::{Effect, Event, Question, WatchServer};
