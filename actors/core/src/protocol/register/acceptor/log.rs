@@ -171,6 +171,9 @@ impl Acceptor {
                     if old.register.vtag == record.register.vtag {
                         self.freshness.moved(old.lseq, record.lseq);
                     }
+                    let is_learned = self.log.waiting(key).is_none();
+                    self.watches
+                        .overwritten(key, old, &record.register, is_learned);
                     self.tail.remove(old.lseq);
                     batch.remove(Keyspace::Changes, keys::change(shard, old.lseq));
                 }

@@ -13,7 +13,7 @@ use super::{Acceptor, Effect};
 use crate::limits::{CHANGES_PAGE_MAX, WATCH_PAGE_BYTES_MAX, WATCH_PAGE_MAX};
 use crate::protocol::watch::{WatchEntry, WatchFeed, WatchQuery, WatchState};
 use crate::storage::format::Record;
-use crate::types::{Ballot, Lseq, MemberId, Millis, RecordKey};
+use crate::types::{Ballot, Lseq, MemberId, Millis, RecordKey, Register};
 
 /// Most purged deletions that are remembered.
 const FORGOTTEN_MAX: usize = 1024;
@@ -60,6 +60,30 @@ impl Watches {
             && let Some(oldest) = self.forgotten.pop_front()
         {
             self.complete_above = self.complete_above.max(oldest.lseq);
+        }
+    }
+
+    /// A record is overwritten. Where peers have purged a tombstone that is still here, a round
+    /// finds the key empty, as if it never was written, and brings that here: the deletion is
+    /// remembered as if it were purged here, or counts as forgotten if it is not known to be
+    /// chosen. A purge has a round of its own: a tombstone that was accepted at no later ballot
+    /// than its own was never purged, and so never chosen.
+    pub(super) fn overwritten(
+        &mut self,
+        key: &RecordKey,
+        old: &Record,
+        register: &Register,
+        is_learned: bool,
+    ) {
+        let tombstone = &old.register;
+        let is_purged = register.vtag.is_zero()
+            && tombstone.value.is_none()
+            && !tombstone.vtag.is_zero()
+            && old.accepted > tombstone.vtag;
+        if is_purged && is_learned {
+            self.purged(key, old);
+        } else if is_purged {
+            self.complete_above = self.complete_above.max(old.lseq);
         }
     }
 

@@ -1,10 +1,12 @@
 //! What standing queries are told: learned changes, purged deletions, and what is not known.
 
+use std::sync::Arc;
+
 use super::super::{Effect, Event};
 use super::world::*;
 use crate::limits::WATCH_PAGE_MAX;
 use crate::protocol::watch::{WatchFeed, WatchQuery, WatchState};
-use crate::types::{Lseq, NamespaceId, RecordKey};
+use crate::types::{Lseq, NamespaceId, RecordKey, Register};
 use crate::wire::register::{ReplyBody, RequestBody};
 
 fn watch(world: &mut World, after: Option<u64>, prefix: &str) -> WatchFeed {
@@ -89,6 +91,32 @@ fn a_deletion_is_shown_even_when_its_record_is_purged() {
     let feed = watch(&mut world, Some(begin), "");
     assert!(!feed.is_complete && feed.entries.is_empty());
     assert!(watch(&mut world, Some(feed.upto.0), "").is_complete);
+}
+
+#[test]
+fn a_purge_elsewhere_that_leaves_an_empty_register_here_hides_no_deletion() {
+    // Accepted at these ballots, of which 1 is its own, before an empty register comes.
+    for (story, ballots, learned, shown, is_complete) in [
+        ("purged by a round", &[1, 5][..], true, &["-k"][..], true),
+        ("perhaps purged by a round", &[1, 5], false, &[], false),
+        ("never chosen", &[1], false, &[], true),
+    ] {
+        let mut world = World::serving();
+        let begin = watch(&mut world, None, "").upto.0;
+        for n in ballots {
+            world.tell(accept(*n, &tombstone()));
+            if learned {
+                world.ask(learn(*n));
+            }
+        }
+        world.tell(accept(7, &Arc::new(Register::default())));
+        world.ask(learn(7));
+        let feed = watch(&mut world, Some(begin), "");
+        assert_eq!(names(&feed), shown, "{story}");
+        assert_eq!(feed.is_complete, is_complete, "{story}");
+        let feed = watch(&mut world, Some(feed.upto.0), "");
+        assert!(feed.is_complete && feed.entries.is_empty(), "{story}");
+    }
 }
 
 #[test]
