@@ -235,6 +235,28 @@ impl Hunt {
         Hunt::at(Ground::Cluster(ground), seeds_max)
     }
 
+    /// Watchers come and go while nodes lose power one after the other, and much is deleted.
+    pub const fn watched(seeds_max: u64) -> Hunt {
+        let ground = |seed| {
+            let profile = ClusterProfile {
+                shards: 1,
+                operations: 400,
+                watchers: 3,
+                purge_after_ms: 100,
+                ..ClusterProfile::calm()
+            };
+            let faults = (0..8).map(|number| Planned {
+                at_ms: 1_000 + 1_500 * number,
+                fault: Fault::Crash {
+                    node: usize::try_from(number % 3).unwrap_or(0),
+                    down_ms: 300,
+                },
+            });
+            ClusterSetup::new(seed, profile, faults.collect())
+        };
+        Hunt::at(Ground::Cluster(ground), seeds_max)
+    }
+
     /// Actors of one kind panic again and again.
     pub const fn panics(victim: Victim, seeds_max: u64) -> Hunt {
         Hunt::at(Ground::Panics(victim), seeds_max)

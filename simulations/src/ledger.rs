@@ -84,6 +84,14 @@ impl Ledger {
         })
     }
 
+    /// What was chosen for a key with this version.
+    pub fn chosen_at(&self, key: &RecordKey, version: Ballot) -> Option<&Arc<Register>> {
+        let of_key = self.held.get(key)?.values();
+        let mut chosen = of_key.filter(|held| held.members.len() >= self.majority);
+        let found = chosen.find(|held| held.register.vtag == version)?;
+        Some(&found.register)
+    }
+
     /// Whether a register was chosen for a key at any ballot.
     pub fn was_chosen(&self, key: &RecordKey, register: &Register) -> bool {
         self.held.get(key).is_some_and(|of_key| {

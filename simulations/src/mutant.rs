@@ -56,7 +56,7 @@ use Mutant::{Code, World};
 
 /// All of them. How many seeds each may need is about three times what it did need when that was
 /// last measured.
-const KNOWN: [Known; 26] = [
+const KNOWN: [Known; 27] = [
     known(
         World(LyingSync),
         "lying-sync",
@@ -206,6 +206,12 @@ const KNOWN: [Known; 26] = [
         "page-not-synced",
         "a page of changes leaves before it is on disk",
         Hunt::dirty_reads(400),
+    ),
+    known(
+        Code(GapUntold),
+        "gap-untold",
+        "a watcher goes on as if nothing were missing where a replica cannot tell what was",
+        Hunt::watched(30),
     ),
     known(
         Code(IncarnationKept),

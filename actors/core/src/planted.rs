@@ -50,6 +50,8 @@ pub enum Bug {
     TimerForgotten,
     /// Pages of records and changes leave before all that they show is on disk.
     PageNotSynced,
+    /// A watcher goes on at the end of a log where the replica cannot tell all that happened since.
+    GapUntold,
     /// Actors of a replica are respawned under the incarnation of their former life.
     IncarnationKept,
 }

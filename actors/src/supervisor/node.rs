@@ -259,6 +259,7 @@ impl NodeState {
                 let arguments = WatcherArguments {
                     directory: directory.clone(),
                     env,
+                    planted: options.planted,
                 };
                 let (watcher, _) =
                     Actor::spawn_linked(None, Watcher, arguments, myself.get_cell()).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engram_core::index::{Embedding, IndexOptions, ModelId, NamespaceIndexing};
 use engram_core::limits::WATCH_WAIT_MS_MAX;
+use engram_core::planted::Planted;
 use engram_core::protocol::watch::{Effect, Event, Question, WatchFeed, WatchQuery, WatchServer};
 use engram_core::types::{Millis, NamespaceId, ShardId};
 use engram_core::wire::{ClientReply, RequestError, ReturnAddress, Watch};
@@ -48,6 +49,8 @@ pub struct WatcherArguments {
     pub directory: Arc<Directory>,
     /// The world.
     pub env: Env,
+    /// A bug planted by the simulator; none in production.
+    pub planted: Planted,
 }
 
 /// The watcher actor. See the module.
@@ -73,9 +76,13 @@ impl Actor for Watcher {
         myself: ActorRef<WatcherMessage>,
         arguments: WatcherArguments,
     ) -> Result<WatcherState, ActorProcessingErr> {
-        let WatcherArguments { directory, env } = arguments;
+        let WatcherArguments {
+            directory,
+            env,
+            planted,
+        } = arguments;
         Ok(WatcherState {
-            server: WatchServer::new(directory.me.id),
+            server: WatchServer::new(directory.me.id, planted),
             asking: BTreeMap::new(),
             // Pages for a predecessor must not be taken for answers to these.
             next: env.entropy.next_u64() >> 1,

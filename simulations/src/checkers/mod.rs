@@ -15,6 +15,7 @@ pub mod linearizability;
 pub mod monotone;
 pub mod one_register;
 pub mod recovery;
+pub mod watched;
 
 /// Which property was violated.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,6 +52,8 @@ pub enum Property {
     Progress,
     /// After a fault, an operation succeeds again within a bound of time.
     Recovery,
+    /// Who watches keys is told what becomes of them.
+    Watched,
 }
 
 impl Property {
@@ -64,6 +67,7 @@ impl Property {
                 | Property::Expiry
                 | Property::Progress
                 | Property::Recovery
+                | Property::Watched
         )
     }
 }

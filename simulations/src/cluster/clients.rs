@@ -14,6 +14,7 @@ use engram_core::wire::{
 
 use super::Misdeed;
 use super::state::{EPOCH_MS, Happening, State};
+use super::watchers;
 use super::workload::{self, Step};
 use crate::history::{Action, Change, Operation, Outcome, Seen};
 
@@ -190,6 +191,9 @@ impl State {
 
     /// A request met a node that is down, and certainly had no effect.
     pub(super) fn unreachable(&mut self, client: usize, request: u64) {
+        if let Some(watcher) = watchers::number(client) {
+            return self.watcher_unreachable(watcher, request);
+        }
         let Some(it) = self.clients.get_mut(client) else {
             return;
         };
@@ -244,6 +248,9 @@ impl State {
         if client == PROBE {
             self.probes.insert(request.0, response.result);
             return;
+        }
+        if let Some(watcher) = watchers::number(client) {
+            return self.watcher_hears(watcher, request.0, response.result);
         }
         let Some(it) = self.clients.get_mut(client) else {
             return;

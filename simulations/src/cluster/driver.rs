@@ -185,6 +185,11 @@ impl Driver {
             } => self.power_off(node, life, down_us),
             Happening::Stopped { node, life } => self.stopped(node, life),
             Happening::Client { client, token } => world.lock().client_wakes(client, token),
+            Happening::Watcher {
+                watcher,
+                shard,
+                token,
+            } => world.lock().watcher_wakes(watcher, shard, token),
             Happening::Fault(number) => self.fault(number),
             Happening::Step(number, step) => self.step(number, step),
         }

@@ -10,6 +10,7 @@
 //! | `network`, `links`, `disks` | what may happen to frames, links and writes |
 //! | [`fault`], `nemesis` | the faults, drawn before the run, and how they are done |
 //! | `clients`, `workload` | closed-loop clients that retry through other nodes |
+//! | `watchers` | who follow keys by prefix, and keep copies of them |
 //! | `rest` | forming, healing, reviving, converging, last reads |
 //! | `full` | a namespace beyond its bound, which is evicted from meanwhile |
 //! | `judge`, `verdict` | the checkers, as things happen and at the end |
@@ -41,6 +42,7 @@ mod state;
 pub mod timeline;
 pub mod trace;
 mod verdict;
+mod watchers;
 mod workload;
 
 use std::collections::BTreeMap;
@@ -102,6 +104,12 @@ counters! {
     fresh_searches,
     /// Keys that those did not find, and that nobody wrote meanwhile.
     fresh_misses,
+    /// What watchers were told.
+    watch_events,
+    /// How often a shard was shown anew to a watcher.
+    watch_resyncs,
+    /// How often a watcher went on from the cursor of another.
+    watch_returns,
     /// Frames delivered.
     delivered,
     /// Frames and answers lost.
@@ -272,11 +280,13 @@ async fn drive(seed: u64, world: Arc<World>) -> Outcome {
     };
     driver.form().await;
     driver.fill().await;
+    driver.begin_watches().await;
     driver.storm().await;
     driver.heal().await;
     driver.revive().await;
     driver.rest().await;
     driver.last_reads().await;
+    driver.watches().await;
     driver.emptied().await;
     driver.leftovers().await;
     world.lock().give_verdict();

@@ -2,12 +2,15 @@
 //! outlives its link.
 
 use bytes::Bytes;
+use engram_core::protocol::random::Random;
 use engram_core::types::{MemberId, SessionId};
 use engram_core::wire::Frame;
 use engram_core::wire::register::{ReplyBody, RequestBody};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::profile::Profile;
 use super::state::{Happening, State};
+use super::watchers;
 
 impl State {
     /// A node sends a frame to members.
@@ -96,12 +99,12 @@ impl State {
     }
 
     pub(super) fn delay_us(&mut self) -> u64 {
-        let usual = 50 + self.network.below(self.profile.delay_us);
-        if !self.healed && self.network.chance(self.profile.tail) {
-            usual + self.network.below(self.profile.tail_us)
-        } else {
-            usual
-        }
+        delay_us(&mut self.network, &self.profile, self.healed)
+    }
+
+    /// The delay of what a watcher sends or is sent.
+    pub(super) fn watch_delay_us(&mut self) -> u64 {
+        delay_us(&mut self.watching, &self.profile, self.healed)
     }
 
     /// What the checkers must know of a frame before it leaves, and the fault that a promise may
@@ -142,7 +145,13 @@ impl State {
         if let Frame::Response(request, response) = frame {
             self.answered(node, client, *request, response);
         }
-        if !self.healed && self.network.chance(self.profile.lose) {
+        let watches = watchers::number(client).is_some();
+        let random = if watches {
+            &mut self.watching
+        } else {
+            &mut self.network
+        };
+        if !self.healed && random.chance(self.profile.lose) {
             self.counters.lost += 1;
             return;
         }
@@ -152,8 +161,22 @@ impl State {
             Some(node),
             format_args!("client {client} {:016x}", xxh3_64(&bytes)),
         );
-        let at_us = self.leaves_us(node) + self.delay_us();
+        let delay_us = if watches {
+            self.watch_delay_us()
+        } else {
+            self.delay_us()
+        };
+        let at_us = self.leaves_us(node) + delay_us;
         self.at(at_us, Happening::Response { client, bytes });
+    }
+}
+
+fn delay_us(random: &mut Random, profile: &Profile, healed: bool) -> u64 {
+    let usual = 50 + random.below(profile.delay_us);
+    if !healed && random.chance(profile.tail) {
+        usual + random.below(profile.tail_us)
+    } else {
+        usual
     }
 }
 

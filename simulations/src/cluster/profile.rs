@@ -21,6 +21,9 @@ pub struct Profile {
     pub operations: u64,
     /// Keys they share.
     pub keys: u64,
+    /// Watchers of them.
+    #[serde(default)]
+    pub watchers: usize,
     /// Longest pause of a client between two operations.
     pub think_ms: u64,
     /// How long a client waits for one attempt.
@@ -88,6 +91,8 @@ impl Profile {
     pub fn draw(seed: u64) -> Profile {
         let random = &mut Random::new(seed ^ 0x00c1_a57e_45ee_d001);
         let keys = pick(random, &[1, 3, 6, 12]);
+        // Drawn apart: a seed's world is otherwise what it was before there were watchers.
+        let watchers = pick(&mut Random::new(seed ^ 0x0a7c_4e25), &[0, 1, 1, 2]);
         Profile {
             nodes: pick(random, &[3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 1, 4, 5, 7, 9]),
             shards: pick(random, &[1, 2, 4]),
@@ -96,6 +101,7 @@ impl Profile {
             clients: pick(random, &[2, 3, 5]),
             operations: pick(random, &[80, 140, 220]) + 10 * keys,
             keys,
+            watchers,
             think_ms: pick(random, &[1, 40, 250]),
             attempt_ms: pick(random, &[80, 300, 1_000]),
             wander: pick(random, &[20, 300, 1_000]),
@@ -135,6 +141,7 @@ impl Profile {
             clients: 4,
             operations: 600,
             keys: 12,
+            watchers: 0,
             think_ms: 60,
             attempt_ms: 500,
             wander: 50,

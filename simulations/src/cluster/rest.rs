@@ -350,7 +350,7 @@ impl Driver {
     }
 }
 
-fn everything() -> Scan {
+pub(super) fn everything() -> Scan {
     Scan {
         namespace: NAMESPACE,
         prefix: Vec::new(),

@@ -169,6 +169,17 @@ mod tests {
     }
 
     #[test]
+    fn files_from_before_there_were_watchers_have_none() {
+        let mut setup = Setup::draw(1);
+        setup.profile.watchers = 7;
+        let text = SeedFile::of(&setup, None).text().expect("it fits");
+        let without = text.replace("watchers = 7\n", "");
+        assert!(without.len() < text.len());
+        let file = SeedFile::parse(&without).expect("it is left out");
+        assert_eq!(file.setup().profile.watchers, 0);
+    }
+
+    #[test]
     fn other_versions_and_nonsense_are_refused() {
         let refused = |text: &str| SeedFile::parse(text).map(|_| ()).map_err(|e| e.to_string());
         let version = refused("version = 99\nseed = 1\nnew_field = 3");

@@ -109,12 +109,13 @@ impl Shrinking<'_> {
 }
 
 /// Ways to make a world smaller or calmer.
-const CHANGES: [fn(&mut Profile); 25] = [
+const CHANGES: [fn(&mut Profile); 26] = [
     |it| it.operations /= 2,
     |it| it.operations = it.operations * 3 / 4,
     |it| it.clients = it.clients.saturating_sub(1).max(1),
     |it| it.keys = (it.keys / 2).max(1),
     |it| it.keys = it.keys.saturating_sub(1).max(1),
+    |it| it.watchers = it.watchers.saturating_sub(1),
     |it| it.shards = 1,
     |it| it.partitions = 1,
     |it| it.nodes = it.nodes.min(3),

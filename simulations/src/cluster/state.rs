@@ -20,6 +20,7 @@ use super::links::Link;
 use super::node::Node;
 use super::profile::Profile;
 use super::trace::Recorder;
+use super::watchers::Watcher;
 use super::{Counters, Misdeed, Mutant, Recoveries, Setup};
 use crate::checkers::{Property, Violation};
 
@@ -78,6 +79,12 @@ pub(super) enum Happening {
     Stopped { node: usize, life: u64 },
     /// A client does something next.
     Client { client: usize, token: u64 },
+    /// A watcher asks on, or stops waiting.
+    Watcher {
+        watcher: usize,
+        shard: u16,
+        token: u64,
+    },
     /// A planned fault.
     Fault(usize),
     /// A later step of a planned fault.
@@ -105,12 +112,14 @@ pub(super) struct State {
     pub(super) choices: Random,
     #[cfg(debug_assertions)]
     mischief: Random,
+    pub(super) watching: Random,
     pub(super) nodes: Vec<Node>,
     /// Directed links that carry nothing, and how many faults say so.
     pub(super) blocked: BTreeMap<(usize, usize), u32>,
     pub(super) links: BTreeMap<(usize, usize), Link>,
     pub(super) next_link: u64,
     pub(super) clients: Vec<Client>,
+    pub(super) watchers: Vec<Watcher>,
     /// No fault happens: not yet, or not any more.
     pub(super) healed: bool,
     pub(super) faults: Vec<Planned>,
@@ -160,11 +169,13 @@ impl World {
             choices,
             #[cfg(debug_assertions)]
             mischief: stream(4),
+            watching: stream(5),
             nodes,
             blocked: BTreeMap::new(),
             links: BTreeMap::new(),
             next_link: 1,
             clients: Vec::new(),
+            watchers: Vec::new(),
             healed: true,
             faults: setup.faults.clone(),
             recovering: Vec::new(),

@@ -7,6 +7,7 @@ use super::meaning::Comparison;
 use super::{WatchEntry, WatchFeed, WatchQuery, WatchState};
 use crate::index::{Embedding, IndexOptions, ModelId};
 use crate::limits::{KEY_BYTES_MAX, MEMBERS_MAX, QUERY_BYTES_MAX, WATCHES_MAX};
+use crate::planted::{Bug, Planted};
 use crate::types::{Lseq, MemberId, Millis, ShardId};
 use crate::wire::{Entry, RequestError, Watch, WatchChange, WatchPage, Watched};
 
@@ -92,15 +93,17 @@ pub struct WatchServer {
     member: MemberId,
     open: BTreeMap<u64, Open>,
     timer: Option<Millis>,
+    planted: Planted,
 }
 
 impl WatchServer {
-    /// A server of this member.
-    pub fn new(member: MemberId) -> WatchServer {
+    /// A server of this member; `planted` is a bug planted by the simulator, none in production.
+    pub fn new(member: MemberId, planted: Planted) -> WatchServer {
         WatchServer {
             member,
             open: BTreeMap::new(),
             timer: None,
+            planted,
         }
     }
 
@@ -197,7 +200,7 @@ impl WatchServer {
             member: self.member,
             changes: Vec::new(),
             position: feed.position,
-            is_complete: feed.is_complete,
+            is_complete: feed.is_complete || self.planted.is(Bug::GapUntold),
         };
         if !feed.is_complete || open.after.is_none() {
             return self.answer(id, Ok(page), out);

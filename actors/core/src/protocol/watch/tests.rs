@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::index::{Embedding, HashEmbedder, IndexOptions};
 use crate::limits::{KEY_BYTES_MAX, WATCHES_MAX};
+use crate::planted::Planted;
 use crate::types::{
     Ballot, Blob, Key, Lseq, MemberId, Millis, NamespaceId, NamespaceOptions, RecentWrite,
     RecordKey, Register, ShardId, WriteId,
@@ -14,6 +15,10 @@ const PEER: MemberId = MemberId(2);
 const NAMESPACE: NamespaceId = NamespaceId(3);
 const SHARD: ShardId = ShardId(4);
 const UNTIL: Millis = Millis(1_000);
+
+fn server() -> WatchServer {
+    WatchServer::new(ME, Planted::default())
+}
 
 fn watch(since: &[(MemberId, u64)]) -> Watch {
     Watch {
@@ -124,7 +129,7 @@ fn a_position_of_this_log_is_gone_on_from_and_others_are_not_known() {
         (&[(ME, 5), (PEER, 7)], Some(5)),
         (&[(PEER, 7)], Some(u64::MAX)),
     ] {
-        let mut server = WatchServer::new(ME);
+        let mut server = server();
         let effects = ask(&mut server, 1, watch(since));
         assert_eq!(read_after(&effects), Some(after), "{since:?}");
     }
@@ -132,7 +137,7 @@ fn a_position_of_this_log_is_gone_on_from_and_others_are_not_known() {
 
 #[test]
 fn changes_are_answered_at_once_with_what_they_are() {
-    let mut server = WatchServer::new(ME);
+    let mut server = server();
     ask(&mut server, 1, watch(&[(ME, 5)]));
     let ended = register(8, None, false);
     let expired = WatchEntry::of(Lseq(8), record_key("k3"), &ended);
@@ -168,7 +173,7 @@ fn changes_are_answered_at_once_with_what_they_are() {
 
 #[test]
 fn from_now_on_is_answered_at_once_and_so_is_a_gap() {
-    let mut server = WatchServer::new(ME);
+    let mut server = server();
     ask(&mut server, 1, watch(&[]));
     let page = answer(step(&mut server, feed(1, 9, vec![]))).expect("a position");
     assert!(page.is_complete && page.changes.is_empty());
@@ -196,7 +201,7 @@ fn from_now_on_is_answered_at_once_and_so_is_a_gap() {
 
 #[test]
 fn without_changes_it_waits_for_the_bell_and_misses_no_ring() {
-    let mut server = WatchServer::new(ME);
+    let mut server = server();
     ask(&mut server, 1, watch(&[(ME, 5)]));
     // Other keys changed: it reads on at once, for there may be more.
     let effects = step(&mut server, feed(1, 7, vec![]));
@@ -215,7 +220,7 @@ fn without_changes_it_waits_for_the_bell_and_misses_no_ring() {
 
 #[test]
 fn when_the_time_is_up_the_position_reached_is_answered() {
-    let mut server = WatchServer::new(ME);
+    let mut server = server();
     ask(&mut server, 1, watch(&[(ME, 5)]));
     step(&mut server, feed(1, 7, vec![]));
     step(&mut server, feed(1, 7, vec![]));
@@ -262,7 +267,7 @@ fn embed(server: &mut WatchServer, effects: Vec<Effect>) -> Vec<Effect> {
 
 #[test]
 fn only_values_near_the_meaning_are_shown() {
-    let mut server = WatchServer::new(ME);
+    let mut server = server();
     ask(&mut server, 1, similar("ripe apples", 0.5));
     let entries = vec![
         entry(6, Some("ripe apples")),
@@ -318,7 +323,7 @@ fn nonsense_and_too_much_are_refused() {
         (too_long, false),
         (watch(&many), false),
     ] {
-        let mut server = WatchServer::new(ME);
+        let mut server = server();
         let refused = answer(ask(&mut server, 1, watch));
         match refused {
             Err(RequestError::Invalid(_)) => assert!(is_invalid),
@@ -327,7 +332,7 @@ fn nonsense_and_too_much_are_refused() {
         }
         assert_eq!(server.open(), 0);
     }
-    let mut server = WatchServer::new(ME);
+    let mut server = server();
     let count = WATCHES_MAX as u64;
     for id in 0..count {
         ask(&mut server, id, watch(&[(ME, 5)]));
