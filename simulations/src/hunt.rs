@@ -257,6 +257,25 @@ impl Hunt {
         Hunt::at(Ground::Cluster(ground), seeds_max)
     }
 
+    /// Writes reach two of three replicas, and the third hears of them late.
+    pub const fn lagging(seeds_max: u64) -> Hunt {
+        let ground = |seed| {
+            let profile = ClusterProfile {
+                shards: 1,
+                keys: 2,
+                operations: 600,
+                think_ms: 10,
+                wander: 1_000,
+                tail: 200,
+                tail_us: 1_000_000,
+                smallest_quorum: 500,
+                ..ClusterProfile::calm()
+            };
+            ClusterSetup::new(seed, profile, Vec::new())
+        };
+        Hunt::at(Ground::Cluster(ground), seeds_max)
+    }
+
     /// Actors of one kind panic again and again.
     pub const fn panics(victim: Victim, seeds_max: u64) -> Hunt {
         Hunt::at(Ground::Panics(victim), seeds_max)

@@ -56,7 +56,7 @@ use Mutant::{Code, World};
 
 /// All of them. How many seeds each may need is about three times what it did need when that was
 /// last measured.
-const KNOWN: [Known; 27] = [
+const KNOWN: [Known; 28] = [
     known(
         World(LyingSync),
         "lying-sync",
@@ -170,6 +170,12 @@ const KNOWN: [Known; 27] = [
         "read-from-one",
         "a get is answered by one replica",
         Hunt::pure(10),
+    ),
+    known(
+        Code(HitReadFromOne),
+        "hit-read-from-one",
+        "a hit of a search is verified by one replica",
+        Hunt::lagging(100),
     ),
     known(
         Code(WriteAppliedAgain),

@@ -38,6 +38,8 @@ pub enum Bug {
     ExpiryByClock,
     /// A get is answered from this replica's own register.
     ReadFromOne,
+    /// A hit of a search is verified by this node's replica alone.
+    HitReadFromOne,
     /// A write that was applied before is applied again.
     WriteAppliedAgain,
     /// A write that may have been applied and forgotten is evaluated.

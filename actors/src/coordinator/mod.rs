@@ -1,6 +1,7 @@
 //! The coordinator actor: carries out what concerns more than one shard, by asking replicas as a
 //! client would: scans, namespaces, status.
 
+mod hits;
 mod namespaces;
 mod search;
 mod status;
@@ -11,8 +12,9 @@ use std::time::Duration;
 
 use engram_core::index::{Embedding, PartitionError, PartitionHits};
 use engram_core::limits::COORDINATOR_OPERATIONS_MAX;
+use engram_core::planted::Planted;
 use engram_core::protocol::scan::{ScanMerge, Wanted};
-use engram_core::protocol::search::{Event as SearchEvent, Side};
+use engram_core::protocol::search::{Event as SearchEvent, Held, Side};
 use engram_core::types::{LogicalClock, MemberId, Millis, RequestId, ShardId};
 use engram_core::wire::{
     ClientReply, ClientRequest, ClientResponse, RequestEnvelope, RequestError, ReturnAddress, Scan,
@@ -52,6 +54,16 @@ pub enum CoordinatorMessage {
         /// What it found.
         result: Result<PartitionHits, PartitionError>,
     },
+    /// From the replicas of this node or another: what they hold of some hits. If lost, they are read
+    /// by gets.
+    HitsHeld {
+        /// Whose.
+        from: MemberId,
+        /// What they were asked.
+        request: RequestId,
+        /// What they hold, in the order asked.
+        held: Vec<Option<Held>>,
+    },
     /// From gossip: a member is not reachable. If lost, searches wait for their timers.
     MemberDown(MemberId),
     /// From the timer.
@@ -68,6 +80,8 @@ pub struct CoordinatorArguments {
     pub directory: Arc<Directory>,
     /// The world.
     pub env: Env,
+    /// A bug planted by the simulator; none in production.
+    pub planted: Planted,
 }
 
 /// The coordinator actor. See the module.
@@ -88,8 +102,11 @@ pub struct CoordinatorState {
     asked: BTreeMap<RequestId, (u64, ShardId)>,
     /// Which search a partition's answer belongs to, and who was asked.
     asked_partitions: BTreeMap<RequestId, (u64, Side, MemberId)>,
-    /// Which hit of which search a replica's answer verifies, by its place.
+    /// Which search the answer of a member's replicas belongs to, and who was asked.
+    asked_hits: BTreeMap<RequestId, (u64, MemberId)>,
+    /// Which hit of which search a get reads, by its place.
     verifying: BTreeMap<RequestId, (u64, usize)>,
+    planted: Planted,
     myself: ActorRef<CoordinatorMessage>,
     ticks: u64,
 }
@@ -125,7 +142,11 @@ impl Actor for Coordinator {
         myself: ActorRef<CoordinatorMessage>,
         arguments: CoordinatorArguments,
     ) -> Result<CoordinatorState, ActorProcessingErr> {
-        let CoordinatorArguments { directory, env } = arguments;
+        let CoordinatorArguments {
+            directory,
+            env,
+            planted,
+        } = arguments;
         myself.send_interval(Duration::from_millis(TICK_MS), || CoordinatorMessage::Tick);
         Ok(CoordinatorState {
             router: Router::new(directory.clone(), env.clone()),
@@ -140,7 +161,9 @@ impl Actor for Coordinator {
             operations: BTreeMap::new(),
             asked: BTreeMap::new(),
             asked_partitions: BTreeMap::new(),
+            asked_hits: BTreeMap::new(),
             verifying: BTreeMap::new(),
+            planted,
             myself,
             ticks: 0,
         })
@@ -170,7 +193,15 @@ impl Actor for Coordinator {
             } => {
                 state.partition_answered(from, request, shards, result);
             }
-            CoordinatorMessage::MemberDown(member) => state.member_down(member),
+            CoordinatorMessage::HitsHeld {
+                from,
+                request,
+                held,
+            } => state.hits_held(from, request, held),
+            CoordinatorMessage::MemberDown(member) => {
+                state.member_down(member);
+                state.hits_without(member);
+            }
             CoordinatorMessage::Tick => state.tick(),
             CoordinatorMessage::Inspect(look) => look(state.open()),
         }
@@ -181,7 +212,8 @@ impl Actor for Coordinator {
 impl CoordinatorState {
     /// How many operations and questions are open.
     fn open(&self) -> usize {
-        let questions = self.asked.len() + self.asked_partitions.len() + self.verifying.len();
+        let hits = self.asked_hits.len() + self.verifying.len();
+        let questions = self.asked.len() + self.asked_partitions.len() + hits;
         self.operations.len() + questions
     }
 
@@ -306,6 +338,8 @@ impl CoordinatorState {
             self.asked.retain(|_, (operation, ..)| *operation != id);
             self.asked_partitions
                 .retain(|_, (operation, ..)| *operation != id);
+            self.asked_hits
+                .retain(|_, (operation, ..)| *operation != id);
             self.verifying.retain(|_, (operation, ..)| *operation != id);
             if !matches!(operation.work, Work::Refresh) {
                 respond(&self.directory, &self.env, operation.to, result);
@@ -316,6 +350,7 @@ impl CoordinatorState {
     fn tick(&mut self) {
         self.ticks += 1;
         self.search_timers();
+        self.hit_timers();
         self.drop_overdue();
         if self.ticks.is_multiple_of(REPORT_TICKS)
             && let Some(index) = self.directory.index()

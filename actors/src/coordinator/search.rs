@@ -7,11 +7,12 @@ use engram_core::index::{
     TextExpression,
 };
 use engram_core::limits::{FAILURES_LIMIT_MAX, QUERY_BYTES_MAX, TAGS_MAX, TOP_K_MAX};
-use engram_core::protocol::search::{Effect, Event, Route, SearchMachine, Setup, Side, order};
-use engram_core::types::{ClusterConfig, Key, MemberId, Millis, RecordKey, RequestId, ShardId};
+use engram_core::protocol::search::{
+    Effect, Event, HitReads, Route, SearchMachine, Setup, Side, order,
+};
+use engram_core::types::{ClusterConfig, MemberId, Millis, RequestId, ShardId};
 use engram_core::wire::{
-    ClientReply, ClientRequest, Entry, Frame, Get, ListEmbedFailures, RequestError, ReturnAddress,
-    Search, SearchMode,
+    ClientReply, Frame, ListEmbedFailures, RequestError, ReturnAddress, Search, SearchMode,
 };
 use std::sync::Arc;
 
@@ -28,13 +29,18 @@ const WEIGHT_MAX: f32 = 1000.0;
 pub(super) struct SearchWork {
     pub(super) machine: SearchMachine,
     search: Search,
-    /// Hits being verified, and what was found; none until the answer has come.
-    verifying: Vec<(Key, Option<Option<Entry>>)>,
+    /// The reads of its hits, and when whoever is silent is not waited for any more.
+    pub(super) reads: Option<(HitReads, Millis)>,
     /// When the machine wants to be woken.
     timers: BTreeSet<Millis>,
 }
 
 impl SearchWork {
+    /// Whether the values of its hits are wanted.
+    pub(super) fn with_values(&self) -> bool {
+        self.search.with_values || self.search.snippets
+    }
+
     /// Takes the timers that are due; tells whether there were any.
     fn take_due(&mut self, now: Millis) -> bool {
         let before = self.timers.len();
@@ -51,7 +57,7 @@ impl CoordinatorState {
                 let work = SearchWork {
                     machine,
                     search,
-                    verifying: Vec::new(),
+                    reads: None,
                     timers: BTreeSet::new(),
                 };
                 let id = self.operation(to, deadline, Work::Search(Box::new(work)));
@@ -176,7 +182,7 @@ impl CoordinatorState {
         self.run_search(id, effects);
     }
 
-    fn search(&mut self, id: u64) -> Option<&mut SearchWork> {
+    pub(super) fn search(&mut self, id: u64) -> Option<&mut SearchWork> {
         match &mut self.operations.get_mut(&id)?.work {
             Work::Search(work) => Some(work),
             _ => None,
@@ -291,47 +297,6 @@ impl CoordinatorState {
                 );
             }
             _ => {}
-        }
-    }
-
-    fn verify(&mut self, id: u64, keys: Vec<RecordKey>) {
-        let Some(work) = self.search(id) else { return };
-        work.verifying = keys.iter().map(|key| (key.key.clone(), None)).collect();
-        let with_value = work.search.with_values || work.search.snippets;
-        for (place, key) in keys.into_iter().enumerate() {
-            let Some(shard) = self.directory.shard_of(&key) else {
-                continue;
-            };
-            let request = RequestId(self.next_request);
-            self.verifying.insert(request, (id, place));
-            self.ask(id, shard, ClientRequest::Get(Get { key, with_value }));
-        }
-    }
-
-    /// A quorum has read one of the hits.
-    pub(super) fn hit_read(
-        &mut self,
-        request: RequestId,
-        id: u64,
-        result: Result<ClientReply, RequestError>,
-    ) {
-        let Some((_, place)) = self.verifying.remove(&request) else {
-            return;
-        };
-        let Some(work) = self.search(id) else { return };
-        let entry = match result {
-            Ok(ClientReply::Entry(entry)) => entry,
-            // What cannot be verified is not shown; a search with unreadable hits fails as a whole.
-            Err(error) => return self.finish(id, Err(error)),
-            Ok(_) => None,
-        };
-        if let Some((_, found)) = work.verifying.get_mut(place) {
-            *found = Some(entry);
-        }
-        if work.verifying.iter().all(|(_, found)| found.is_some()) {
-            let found = std::mem::take(&mut work.verifying).into_iter();
-            let verified = found.map(|(key, found)| (key, found.flatten())).collect();
-            self.search_event(id, Event::Verified(verified));
         }
     }
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use engram_core::index::PartitionQuery;
 use engram_core::limits::{
     CLIENT_AHEAD_MS_MAX, NAMESPACES_MAX, PAGE_BYTES_MAX, REQUEST_TIMEOUT_MS_MAX, SCAN_LIMIT_MAX,
-    STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX, TAGS_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
+    STORE_FREE_BYTES_KEPT, TAG_BYTES_MAX, TAGS_MAX, TOP_K_MAX, TTL_MS_MAX, VALUE_BYTES_MAX,
 };
 use engram_core::protocol::register::proposer::Operation;
+use engram_core::protocol::search::Held;
 use engram_core::types::{
     Change, LogicalClock, LogicalTime, MemberId, Millis, NamespaceId, RequestId, SessionId,
     ShardId, Write,
 };
-use engram_core::wire::register::ReplyBody;
+use engram_core::wire::register::{HitRead, ReplyBody};
 use engram_core::wire::{
     ClientReply, ClientRequest, ClientResponse, Frame, RequestEnvelope, RequestError,
     ReturnAddress, Watch,
@@ -26,7 +27,7 @@ use crate::env::Env;
 use crate::gossip::GossipActorMessage;
 use crate::index_partition::NodeQueryDone;
 use crate::replicator::ReplicatorMessage;
-use crate::shard::ShardMessage;
+use crate::shard::{ShardMessage, read_hits};
 use crate::watcher::{WatcherMessage, not_watching};
 
 /// Requests of this node's own coordinator come back to it under this session.
@@ -139,10 +140,37 @@ impl Router {
                     index.wanted(from, want);
                 }
             }
+            Frame::HitReads(request, reads) => self.hit_reads(from, request, reads),
+            Frame::HitsHeld(request, ballots) => {
+                if let Some(coordinator) = self.directory.coordinator() {
+                    let held = |accepted| Held {
+                        accepted,
+                        register: None,
+                    };
+                    let answer = CoordinatorMessage::HitsHeld {
+                        from,
+                        request,
+                        held: ballots.into_iter().map(|it| it.map(held)).collect(),
+                    };
+                    let _ = coordinator.cast(answer);
+                }
+            }
             Frame::Request(_) | Frame::Response(..) => {
                 debug!(%from, "dropped a client's frame from a member");
             }
         }
+    }
+
+    fn hit_reads(&self, from: MemberId, request: RequestId, reads: Vec<HitRead>) {
+        if reads.len() > TOP_K_MAX {
+            return debug!(%from, hits = reads.len(), "dropped too many reads of hits");
+        }
+        let transport = self.env.transport.clone();
+        let done = move |held: Vec<Option<Held>>| {
+            let ballots = held.into_iter().map(|held| Some(held?.accepted)).collect();
+            transport.send(from, &Frame::HitsHeld(request, ballots));
+        };
+        read_hits(&self.directory, reads, false, Box::new(done));
     }
 
     fn partition_query(&self, from: MemberId, request: RequestId, query: &PartitionQuery) {

@@ -4,6 +4,8 @@
 //! acceptor's memory is then ahead of the disk, so the supervisor starts a new one that reads what
 //! is really there.
 
+mod hits;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +17,14 @@ use engram_core::protocol::watch::{WatchFeed, WatchQuery};
 use engram_core::storage::{Keyspace, RangeQuery, WriteBatch};
 use engram_core::types::{Ballot, IoId, Lseq, MemberId, RecordKey, Register, ShardId};
 use engram_core::wire::Frame;
-use engram_core::wire::register::{RegisterReply, RegisterRequest, ReplyBody, RequestBody};
+use engram_core::wire::register::{
+    HitRead, RegisterReply, RegisterRequest, ReplyBody, RequestBody,
+};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tracing::{error, info, warn};
 
+use self::hits::OpenHits;
+pub use self::hits::{HitSlot, HitsDone, read_hits};
 use crate::buggify::Point;
 use crate::directory::Directory;
 use crate::env::{Env, ReadOutcome, ReadQuery, StoreError};
@@ -45,6 +51,15 @@ pub enum ShardMessage {
     Request(RegisterRequest),
     /// From the link: answers a catch-up question. If lost, the question is asked again.
     Reply(RegisterReply),
+    /// From the coordinator, or that of another node: a hit of a search. Answered through the slot.
+    ReadHit {
+        /// Which.
+        read: HitRead,
+        /// Whether the register is wanted.
+        with_register: bool,
+        /// Where the answer goes.
+        slot: HitSlot,
+    },
     /// From storage: an append is durable, or has failed.
     Appended(IoId, Result<(), StoreError>),
     /// From storage: a read is done, or has failed.
@@ -131,6 +146,7 @@ pub struct ShardState {
     index_stalled: bool,
     feeds: BTreeMap<u64, FeedDone>,
     freshens: BTreeMap<u64, FreshDone>,
+    hits: OpenHits,
     next_feed: u64,
     /// Appends for which storage had no room, in order. Bounded by what one page of catch-up
     /// installs: requests are refused meanwhile.
@@ -166,6 +182,7 @@ impl Actor for Shard {
             index_stalled: false,
             feeds: BTreeMap::new(),
             freshens: BTreeMap::new(),
+            hits: OpenHits::default(),
             next_feed: 0,
             waiting: VecDeque::new(),
             watches: BTreeMap::new(),
@@ -192,6 +209,14 @@ impl Actor for Shard {
                 None => state.step(&myself, Event::Request(request)),
             },
             ShardMessage::Reply(reply) => state.step(&myself, Event::Reply(reply)),
+            ShardMessage::ReadHit {
+                read,
+                with_register,
+                slot,
+            } => {
+                let request = state.hits.begin(state.member, read, with_register, slot);
+                state.step(&myself, Event::Request(request))
+            }
             ShardMessage::Appended(io, Ok(())) => state.step(&myself, Event::Durable(io)),
             ShardMessage::Appended(_, Err(error)) => {
                 Err(format!("shard {}: an append failed: {error}", state.shard).into())
@@ -322,7 +347,11 @@ impl ShardState {
                 self.read(myself, io, ReadQuery::Get { keyspace, key });
             }
             Effect::Range(io, query) => self.range(myself, io, query),
-            Effect::Reply(reply) => self.send_reply(reply),
+            Effect::Reply(reply) => {
+                if let Some(reply) = self.hits.take(self.member, reply) {
+                    self.send_reply(reply);
+                }
+            }
             Effect::Send(to, request) => {
                 self.env.transport.send(to, &Frame::Register(request));
             }

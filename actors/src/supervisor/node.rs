@@ -249,6 +249,7 @@ impl NodeState {
                 let arguments = CoordinatorArguments {
                     directory: directory.clone(),
                     env,
+                    planted: options.planted,
                 };
                 let (coordinator, _) =
                     Actor::spawn_linked(None, Coordinator, arguments, myself.get_cell()).await?;

@@ -192,6 +192,8 @@ pub(super) fn name(frame: &Frame) -> &'static str {
         Frame::PartitionHits(..) => "partition-hits",
         Frame::VectorShip(_) => "vector-ship",
         Frame::VectorWant(_) => "vector-want",
+        Frame::HitReads(..) => "hit-reads",
+        Frame::HitsHeld(..) => "hits-held",
         Frame::Register(request) => match request.body {
             RequestBody::Read { .. } => "read",
             RequestBody::Prepare { .. } => "prepare",

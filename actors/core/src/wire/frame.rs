@@ -4,10 +4,10 @@ use bincode::{Decode, Encode};
 
 use super::client::{ClientRequest, ClientResponse};
 use super::gossip::GossipMessage;
-use super::register::{RegisterReply, RegisterRequest};
+use super::register::{HitRead, RegisterReply, RegisterRequest};
 use crate::index::{PartitionError, PartitionHits, PartitionQuery, VectorShip, VectorWant};
 use crate::storage::format::CODEC;
-use crate::types::{LogicalTime, MemberId, RequestId, SessionId, ShardId};
+use crate::types::{Ballot, LogicalTime, MemberId, RequestId, SessionId, ShardId};
 
 /// Where the answer to a client's request goes, also when another node carries it out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Encode, Decode)]
@@ -62,6 +62,10 @@ pub enum Frame {
     VectorShip(VectorShip),
     /// Member to member: vectors are missing there.
     VectorWant(VectorWant),
+    /// Member to member: what have you accepted of these hits?
+    HitReads(RequestId, Vec<HitRead>),
+    /// Member to member: at which ballots, in the order asked; none if it cannot tell.
+    HitsHeld(RequestId, Vec<Option<Ballot>>),
 }
 
 /// Bytes that are not a frame of this release.

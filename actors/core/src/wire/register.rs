@@ -200,3 +200,14 @@ pub enum Fetched {
     /// This replica's record, which is newer.
     Newer(Record),
 }
+
+/// Asks a replica what it has accepted of a key, for the hit of a search.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct HitRead {
+    /// The shard.
+    pub shard: ShardId,
+    /// The epoch in which the asking node counts majorities.
+    pub epoch: Epoch,
+    /// The key.
+    pub key: RecordKey,
+}

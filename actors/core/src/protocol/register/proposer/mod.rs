@@ -457,7 +457,7 @@ impl Proposer {
 }
 
 /// The client's view of a register; none if it holds no value.
-fn entry(register: &Register, with_value: bool) -> Option<Entry> {
+pub(crate) fn entry(register: &Register, with_value: bool) -> Option<Entry> {
     let value = register.value.as_ref()?;
     Some(Entry {
         value: if with_value {
