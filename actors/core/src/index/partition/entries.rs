@@ -292,7 +292,7 @@ impl IndexPartition {
 
     /// Whether there is no memory for further vectors.
     fn is_full(&self) -> bool {
-        self.spaces.stats().memory_bytes >= self.config.vector_bytes_max
+        self.spaces.memory_bytes() >= self.config.vector_bytes_max
     }
 
     /// Leaves an entry for which there is no memory in the log for later.

@@ -169,6 +169,11 @@ impl Space {
         Ok(best.into_sorted())
     }
 
+    /// Bytes of memory that the vectors take, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.set.memory_bytes()
+    }
+
     /// What it holds.
     pub(super) fn stats(&self) -> VectorSetStats {
         self.set.stats()

@@ -16,6 +16,8 @@ use crate::types::{Ballot, Millis, NamespaceId, RecordKey};
 pub(super) struct Spaces {
     limits: SegmentLimits,
     spaces: BTreeMap<NamespaceId, BTreeMap<ModelId, Space>>,
+    /// Of all of them: asked for with each new vector, so it is not summed up each time.
+    memory_bytes: usize,
     /// Those that may have something to merge.
     changed: BTreeSet<SpaceName>,
     /// Those that may have something to merge at a time. One entry a space at most.
@@ -32,6 +34,7 @@ impl Spaces {
         Spaces {
             limits,
             spaces: BTreeMap::new(),
+            memory_bytes: 0,
             changed: BTreeSet::new(),
             due: BTreeSet::new(),
             has_due: BTreeSet::new(),
@@ -46,10 +49,11 @@ impl Spaces {
     pub(super) fn upsert(&mut self, now: Millis, new: NewVectors<'_>) -> Result<(), SegmentError> {
         let name = (new.key.namespace, new.model.clone());
         let models = self.spaces.entry(name.0).or_default();
-        let space = models
+        models
             .entry(name.1.clone())
             .or_insert_with(|| Space::new(new.vectors.dim(), self.limits));
-        space.upsert(now, new)?;
+        self.change(&name, |space| space.upsert(now, new))
+            .unwrap_or(Ok(()))?;
         self.changed.insert(name);
         Ok(())
     }
@@ -57,6 +61,7 @@ impl Spaces {
     /// Forgets all vectors of a key.
     pub(super) fn remove(&mut self, now: Millis, key: &RecordKey) {
         if let Some(models) = self.spaces.get_mut(&key.namespace) {
+            let before = memory(models);
             for (model, space) in models.iter_mut() {
                 if space.remove(now, key) {
                     self.changed.insert((key.namespace, model.clone()));
@@ -64,6 +69,7 @@ impl Spaces {
             }
             // So that a model's dimension is forgotten with its last vector.
             models.retain(|_, space| !space.is_empty());
+            self.memory_bytes = self.memory_bytes - before + memory(models);
         }
     }
 
@@ -88,9 +94,16 @@ impl Spaces {
         }
     }
 
+    /// Bytes of memory that all vectors take, about.
+    pub(super) fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     /// What all spaces hold together.
     pub(super) fn stats(&self) -> VectorSetStats {
-        sum(self.spaces.values().flat_map(BTreeMap::values))
+        let stats = sum(self.spaces.values().flat_map(BTreeMap::values));
+        debug_assert_eq!(stats.memory_bytes, self.memory_bytes);
+        stats
     }
 
     /// What the spaces of each namespace hold.
@@ -116,18 +129,15 @@ impl Spaces {
             return None;
         }
         while let Some(name) = self.changed.pop_first() {
-            let Some(space) = self
-                .spaces
-                .get_mut(&name.0)
-                .and_then(|m| m.get_mut(&name.1))
-            else {
+            let tend = |space: &mut Space| (space.next_order(now), space.next_tending(now));
+            let Some((order, next)) = self.change(&name, tend) else {
                 continue;
             };
-            if let Some(order) = space.next_order(now) {
+            if let Some(order) = order {
                 self.merging = Some((ticket, name));
                 return Some(order);
             }
-            if let Some(next) = space.next_tending(now)
+            if let Some(next) = next
                 && self.has_due.insert(name.clone())
             {
                 self.due.insert((next, name));
@@ -146,13 +156,7 @@ impl Spaces {
         let Some((_, name)) = self.merging.take_if(|(asked, _)| *asked == ticket) else {
             return false;
         };
-        if let Some(space) = self
-            .spaces
-            .get_mut(&name.0)
-            .and_then(|m| m.get_mut(&name.1))
-        {
-            space.merged(now, result);
-        }
+        self.change(&name, |space| space.merged(now, result));
         self.changed.insert(name);
         true
     }
@@ -162,9 +166,22 @@ impl Spaces {
         self.due.first().map(|(at, _)| *at)
     }
 
+    /// Changes a space, if it is there.
+    fn change<R>(&mut self, name: &SpaceName, change: impl FnOnce(&mut Space) -> R) -> Option<R> {
+        let space = self.spaces.get_mut(&name.0)?.get_mut(&name.1)?;
+        let before = space.memory_bytes();
+        let result = change(space);
+        self.memory_bytes = self.memory_bytes - before + space.memory_bytes();
+        Some(result)
+    }
+
     fn space(&self, namespace: NamespaceId, model: &ModelId) -> Option<&Space> {
         self.spaces.get(&namespace)?.get(model)
     }
+}
+
+fn memory(models: &BTreeMap<ModelId, Space>) -> usize {
+    models.values().map(Space::memory_bytes).sum()
 }
 
 fn sum<'a>(spaces: impl Iterator<Item = &'a Space>) -> VectorSetStats {

@@ -81,7 +81,9 @@ impl FlatSegment {
                 + block.codes.capacity()
                 + block.marks.capacity() * size_of::<Mark>()
         };
-        self.blocks.iter().map(of_block).sum()
+        // All blocks but the first are of one size.
+        let later = self.blocks.len().saturating_sub(1);
+        self.blocks.first().map_or(0, of_block) + later * self.blocks.last().map_or(0, of_block)
     }
 
     /// Adds a row; its number must be higher than those of all rows.

@@ -148,6 +148,12 @@ impl VectorSet {
         Ok(best.into_sorted())
     }
 
+    /// Bytes of memory, about.
+    pub fn memory_bytes(&self) -> usize {
+        let sealed = self.sealed.iter().map(SealedSegment::memory_bytes);
+        self.buffer.memory_bytes() + sealed.sum::<usize>()
+    }
+
     /// What it holds.
     pub fn stats(&self) -> VectorSetStats {
         let sum = |of: fn(&SealedSegment) -> usize| -> usize { self.sealed.iter().map(of).sum() };
@@ -155,7 +161,7 @@ impl VectorSet {
         VectorSetStats {
             vectors: self.buffer.len() + sum(|segment| segment.rows.len()) - dead,
             dead_vectors: dead,
-            memory_bytes: self.buffer.memory_bytes() + sum(SealedSegment::memory_bytes),
+            memory_bytes: self.memory_bytes(),
             segments: self.sealed.len() + usize::from(!self.buffer.is_empty()),
             graphs: sum(|segment| usize::from(segment.graph.is_some())),
         }
