@@ -79,6 +79,8 @@ impl CodeGraph {
                 }
             }
         }
+        graph.links.shrink();
+        graph.slots.shrink();
         Ok(graph)
     }
 
@@ -152,6 +154,7 @@ fn depth_first(links: &[Vec<usize>]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use engram_core::index::vectors::{EntryNumber, RowNumber};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -182,6 +185,44 @@ mod tests {
         // No link leads to the last node.
         let all = found([0.0, 1.0], 9);
         assert_eq!((all.slots.len(), all.is_all), (3, false));
+    }
+
+    proptest! {
+        /// The oracle is a walk along all links.
+        #[test]
+        fn a_wide_search_finds_what_links_lead_to_best_first(
+            links in proptest::collection::vec(proptest::collection::vec(0_usize..9, 0..4), 9),
+            angle in 0_u8..100,
+        ) {
+            let rows = rows(8);
+            let slots: Vec<Vec<usize>> = (0..9).map(|node: usize| node.checked_sub(1).into_iter().collect()).collect();
+            let graph = CodeGraph::new(&rows, &slots, &links).expect("well formed");
+            let query = vector([f32::from(100 - angle), f32::from(angle)]);
+            let found = graph.nearest(&query, 9).expect("fits");
+            let mut reached = vec![0_usize];
+            let mut at = 0;
+            while let Some(node) = reached.get(at) {
+                let new: Vec<usize> = links[*node].iter().copied().filter(|it| !reached.contains(it)).collect();
+                for node in new {
+                    if !reached.contains(&node) {
+                        reached.push(node);
+                    }
+                }
+                at += 1;
+            }
+            let score = |slot: &usize| {
+                let row = Embedding::new(rows.vector(*slot).expect("there").to_vec());
+                query.cosine(&row.expect("finite")).expect("same dimension")
+            };
+            let mut expected: Vec<usize> = reached.into_iter().filter_map(|it| it.checked_sub(1)).collect();
+            prop_assert_eq!(found.is_all, expected.len() == 8);
+            let falls = found.slots.is_sorted_by(|a, b| score(a) > score(b) - 0.02);
+            prop_assert!(falls, "{:?}", found.slots);
+            let mut slots = found.slots;
+            slots.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(slots, expected);
+        }
     }
 
     #[test]

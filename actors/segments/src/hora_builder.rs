@@ -70,7 +70,7 @@ fn build(rows: &FlatSegment) -> Result<CodeGraph, BuildError> {
         index.add(&elements, node).map_err(refused)?;
     }
     index.build(Metric::Euclidean).map_err(refused)?;
-    let links = links(index).map_err(BuildError::Refused)?;
+    let links = links(index, nodes.len(), NEIGHBOURS).map_err(BuildError::Refused)?;
     CodeGraph::new(rows, &nodes, &links).map_err(refused)
 }
 

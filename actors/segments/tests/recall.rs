@@ -97,35 +97,40 @@ impl Store {
         }
     }
 
-    fn search(&self, query: &Embedding, wanted: fn(u32) -> bool) -> Vec<(f32, u32)> {
-        let found = self.set.search(query, TOP, None, &mut |row, entry| {
+    fn search(&self, query: &Embedding, k: usize, wanted: fn(u32) -> bool) -> Vec<(f32, u32)> {
+        let found = self.set.search(query, k, None, &mut |row, entry| {
             let (rows, _) = self.entries.get(&entry.0)?;
             (rows.contains(&row) && wanted(entry.0)).then_some(entry.0)
         });
         found.expect("a valid query")
     }
 
-    fn exact(&self, query: &Embedding, wanted: fn(u32) -> bool) -> Vec<(f32, u32)> {
+    fn exact(&self, query: &Embedding, k: usize, wanted: fn(u32) -> bool) -> Vec<(f32, u32)> {
         let query = ScanQuery::new(query);
         let entries = self.entries.iter().filter(|(entry, _)| wanted(**entry));
         let mut all: Vec<(f32, u32)> = entries
             .map(|(entry, (_, vector))| (query.score(vector.as_slice()), *entry))
             .collect();
         all.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
-        all.truncate(TOP);
+        all.truncate(k);
         all
     }
 
-    /// Of the best of all queries, how many are found, in thousandths.
+    /// Of the best ten of all queries, how many are found, in thousandths.
     fn recall(&self, queries: &[Embedding], wanted: fn(u32) -> bool) -> usize {
+        self.recall_at(TOP, queries, wanted)
+    }
+
+    /// The same of the best `k`.
+    fn recall_at(&self, k: usize, queries: &[Embedding], wanted: fn(u32) -> bool) -> usize {
         let mut hits = 0;
         for query in queries {
-            let found = self.search(query, wanted);
-            let exact = self.exact(query, wanted);
+            let found = self.search(query, k, wanted);
+            let exact = self.exact(query, k, wanted);
             assert_eq!(found.len(), exact.len(), "never fewer than there are");
             hits += exact.iter().filter(|best| found.contains(best)).count();
         }
-        1_000 * hits / (TOP * queries.len())
+        1_000 * hits / (k * queries.len())
     }
 }
 
@@ -177,10 +182,13 @@ fn what_comparing_all_finds_is_found_while_half_of_it_is_replaced() {
     let stats = store.set.stats();
     println!("after, {stats:?}: {after} of 1000");
     assert!(stats.graphs > 0, "{stats:?}");
+    let hundred = store.recall_at(100, &queries, everything);
+    println!("the best hundred: {hundred} of 1000");
+    assert!(hundred >= 980, "{hundred} of 1000 of the best hundred");
     let few = |entry| entry % 100 == 7;
     let filtered = store.recall(&queries, few);
     assert!(filtered >= 980, "{filtered} of 1000 among one in a hundred");
-    let copies = store.search(&copy, everything);
+    let copies = store.search(&copy, TOP, everything);
     let names: Vec<u32> = copies.iter().map(|(_, entry)| *entry).collect();
     assert_eq!(names, (COPIES..COPIES + 10).collect::<Vec<u32>>());
 }

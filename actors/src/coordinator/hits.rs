@@ -1,9 +1,9 @@
 //! The hits of searches are read before they are shown: the shell of [`HitReads`].
 
 use engram_core::placement::shard_of;
-use engram_core::protocol::search::{
-    Event, HIT_READS_MS, Held, Hit, HitReads, HitReadsEffect, HitReadsEvent,
-};
+use std::collections::BTreeSet;
+
+use engram_core::protocol::search::{Event, Held, Hit, HitReads, HitReadsEffect, HitReadsEvent};
 use engram_core::types::{ClusterConfig, MemberId, Millis, RecordKey, RequestId, ShardId};
 use engram_core::wire::register::HitRead;
 use engram_core::wire::{ClientReply, ClientRequest, Frame, Get, RequestError};
@@ -18,22 +18,31 @@ impl CoordinatorState {
             let error = self.not_serving();
             return self.finish(id, Err(error));
         };
-        let hits = keys.into_iter().map(|key| self.hit(&config, key)).collect();
         let (me, now) = (self.directory.me.id, self.env.clock.now());
+        let live = self.directory.live();
+        let hit = |key| self.hit(now, &config, &live, key);
+        let hits = keys.into_iter().map(hit).collect();
         let planted = self.planted;
         let Some(work) = self.search(id) else { return };
         let mut effects = Vec::new();
         let with_values = work.with_values();
         let reads = HitReads::new(me, hits, with_values, planted, &mut effects);
-        work.reads = Some((reads, now.plus(HIT_READS_MS)));
+        let until = now.plus(reads.patience_ms());
+        work.reads = Some((reads, until));
         self.run_hit_reads(id, effects);
     }
 
-    fn hit(&self, config: &ClusterConfig, key: RecordKey) -> Hit {
+    fn hit(
+        &self,
+        now: Millis,
+        config: &ClusterConfig,
+        live: &BTreeSet<MemberId>,
+        key: RecordKey,
+    ) -> Hit {
         let shard = shard_of(&key, config.shard_count());
         let epoch = config.shard(shard).map(|shard| shard.epoch);
         Hit {
-            others: self.others(config, &key, shard),
+            others: self.others(now, config, live, &key, shard),
             shard,
             epoch: epoch.unwrap_or_default(),
             key,
@@ -44,7 +53,9 @@ impl CoordinatorState {
     /// Within a millisecond the same ones as far as possible, so that few are asked.
     fn others(
         &self,
+        now: Millis,
         config: &ClusterConfig,
+        live: &BTreeSet<MemberId>,
         key: &RecordKey,
         shard: ShardId,
     ) -> Option<Vec<MemberId>> {
@@ -56,7 +67,7 @@ impl CoordinatorState {
         self.directory.shard(shard)?;
         let me = self.directory.me.id;
         let members = &config.shard(shard)?.members;
-        let (needed, live) = (members.len() / 2, self.directory.live());
+        let needed = members.len() / 2;
         let mut others: Vec<MemberId> = members
             .iter()
             .copied()
@@ -66,7 +77,7 @@ impl CoordinatorState {
             return None;
         }
         others.sort_unstable();
-        let turn = self.env.clock.now().0 % others.len().max(1) as u64;
+        let turn = now.0 % others.len().max(1) as u64;
         others.rotate_left(usize::try_from(turn).unwrap_or(0));
         others.truncate(needed);
         Some(others)

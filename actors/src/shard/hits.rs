@@ -154,6 +154,17 @@ mod tests {
         }
     }
 
+    fn read() -> HitRead {
+        HitRead {
+            shard: ShardId(2),
+            epoch: Epoch(1),
+            key: RecordKey {
+                namespace: NamespaceId(1),
+                key: Key::new("a").expect("short"),
+            },
+        }
+    }
+
     #[test]
     fn the_last_answer_or_loss_answers_for_all() {
         let found = Arc::new(Mutex::new(None));
@@ -171,6 +182,27 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_tell_answers_none() {
+        let found = Arc::new(Mutex::new(None));
+        let to = found.clone();
+        let slot = slots(
+            1,
+            Box::new(move |held| *to.lock().expect("once") = Some(held)),
+        )
+        .remove(0);
+        let mut open = OpenHits::default();
+        let request = open.begin(ME, read(), false, slot);
+        let reply = RegisterReply {
+            shard: ShardId(2),
+            reply_to: request.reply_to,
+            from: ME,
+            body: ReplyBody::NotVoting,
+        };
+        assert!(open.take(ME, reply).is_none());
+        assert_eq!(*found.lock().expect("unlocked"), Some(vec![None]));
+    }
+
+    #[test]
     fn answers_go_to_their_reads_and_those_of_others_on() {
         let found = Arc::new(Mutex::new(None));
         let to = found.clone();
@@ -180,15 +212,7 @@ mod tests {
         )
         .remove(0);
         let mut open = OpenHits::default();
-        let read = HitRead {
-            shard: ShardId(2),
-            epoch: Epoch(1),
-            key: RecordKey {
-                namespace: NamespaceId(1),
-                key: Key::new("a").expect("short"),
-            },
-        };
-        let request = open.begin(ME, read, false, slot);
+        let request = open.begin(ME, read(), false, slot);
         let reply = |reply_to| RegisterReply {
             shard: ShardId(2),
             reply_to,

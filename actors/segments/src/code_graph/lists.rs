@@ -19,6 +19,12 @@ impl Lists {
         Some(())
     }
 
+    /// Gives back the memory that was taken for lists to come.
+    pub(super) fn shrink(&mut self) {
+        self.numbers.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
     /// A list; empty if there is no such list.
     pub(super) fn of(&self, node: usize) -> impl Iterator<Item = usize> {
         let end_of = |node: usize| usize::try_from(*self.ends.get(node)?).ok();

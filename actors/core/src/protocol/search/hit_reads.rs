@@ -4,7 +4,7 @@
 //! say at which ballot they hold the key, and if all say the same, that is the chosen register. A get
 //! goes to the key's proposer, and from there to the acceptors. Hits are many keys in many shards: here
 //! each member is asked once for all of them. What does not come of that is read by a get: replicas
-//! differ, one is silent for [`HIT_READS_MS`], a value has ended, or this node has no replica.
+//! differ, one is silent for long, a value has ended, or this node has no replica.
 //!
 //! | event | answers | if it never comes |
 //! |---|---|---|
@@ -20,8 +20,10 @@ use crate::types::{Ballot, Epoch, Key, MemberId, Millis, RecordKey, Register, Sh
 use crate::wire::Entry;
 use crate::wire::register::HitRead;
 
-/// How long all members may take to answer, in milliseconds.
-pub const HIT_READS_MS: u64 = 25;
+/// How long all members may take to answer, in milliseconds, and a millisecond more for so many hits:
+/// their records may have to be read from disk.
+const PATIENCE_MS: u64 = 25;
+const HITS_PER_MS: usize = 4;
 
 /// A hit to be read.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,7 +56,7 @@ pub enum HitReadsEvent {
     Got(usize, Option<Entry>),
     /// A member is not reachable any more.
     MemberDown(MemberId),
-    /// [`HIT_READS_MS`] have passed.
+    /// [`HitReads::patience_ms`] have passed.
     Overdue,
 }
 
@@ -139,6 +141,11 @@ impl HitReads {
             }
         }
         reads
+    }
+
+    /// How long members are waited for, in milliseconds.
+    pub fn patience_ms(&self) -> u64 {
+        PATIENCE_MS + (self.hits.len() / HITS_PER_MS) as u64
     }
 
     /// Takes one event; adds what it wants done to `out`.

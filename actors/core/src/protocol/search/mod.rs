@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use self::highlight::Highlighter;
-pub use self::hit_reads::{HIT_READS_MS, Held, Hit, HitReads, HitReadsEffect, HitReadsEvent};
+pub use self::hit_reads::{Held, Hit, HitReads, HitReadsEffect, HitReadsEvent};
 use self::leg::Leg;
 pub use self::leg::Side;
 use self::plan::Plan;

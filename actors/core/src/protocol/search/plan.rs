@@ -76,6 +76,7 @@ pub(super) struct Plan {
 impl Plan {
     /// A plan for shards 0 to `shards`; see [`super::Setup::routes`].
     pub(super) fn new(shards: u16, routes: &[(ShardId, Route)], side: Side) -> Plan {
+        debug_assert!(routes.is_sorted_by_key(|(shard, _)| *shard));
         let mut plan = Plan {
             shards: Vec::with_capacity(usize::from(shards)),
             offers: Vec::with_capacity(routes.len()),
