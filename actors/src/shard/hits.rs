@@ -134,17 +134,22 @@ mod tests {
 
     const ME: MemberId = MemberId(1);
 
-    fn slots(count: usize, done: HitsDone) -> Vec<HitSlot> {
+    /// What a batch has answered, if it has.
+    type Answer = Arc<Mutex<Option<Vec<Option<Held>>>>>;
+
+    fn slots(count: usize) -> (Vec<HitSlot>, Answer) {
+        let answer = Answer::default();
+        let to = answer.clone();
+        let done = move |held| *to.lock().expect("once") = Some(held);
         let batch = Arc::new(Batch {
             held: Mutex::new(vec![None; count]),
-            done: Mutex::new(Some(done)),
+            done: Mutex::new(Some(Box::new(done))),
         });
-        (0..count)
-            .map(|place| HitSlot {
-                place,
-                batch: batch.clone(),
-            })
-            .collect()
+        let slots = (0..count).map(|place| HitSlot {
+            place,
+            batch: batch.clone(),
+        });
+        (slots.collect(), answer)
     }
 
     fn held(n: u64) -> Held {
@@ -167,12 +172,7 @@ mod tests {
 
     #[test]
     fn the_last_answer_or_loss_answers_for_all() {
-        let found = Arc::new(Mutex::new(None));
-        let to = found.clone();
-        let mut slots = slots(
-            3,
-            Box::new(move |held| *to.lock().expect("once") = Some(held)),
-        );
+        let (mut slots, found) = slots(3);
         slots.remove(2).fill(held(7));
         drop(slots.remove(0));
         assert_eq!(*found.lock().expect("unlocked"), None);
@@ -183,15 +183,9 @@ mod tests {
 
     #[test]
     fn who_cannot_tell_answers_none() {
-        let found = Arc::new(Mutex::new(None));
-        let to = found.clone();
-        let slot = slots(
-            1,
-            Box::new(move |held| *to.lock().expect("once") = Some(held)),
-        )
-        .remove(0);
+        let (mut slots, found) = slots(1);
         let mut open = OpenHits::default();
-        let request = open.begin(ME, read(), false, slot);
+        let request = open.begin(ME, read(), false, slots.remove(0));
         let reply = RegisterReply {
             shard: ShardId(2),
             reply_to: request.reply_to,
@@ -204,15 +198,9 @@ mod tests {
 
     #[test]
     fn answers_go_to_their_reads_and_those_of_others_on() {
-        let found = Arc::new(Mutex::new(None));
-        let to = found.clone();
-        let slot = slots(
-            1,
-            Box::new(move |held| *to.lock().expect("once") = Some(held)),
-        )
-        .remove(0);
+        let (mut slots, found) = slots(1);
         let mut open = OpenHits::default();
-        let request = open.begin(ME, read(), false, slot);
+        let request = open.begin(ME, read(), false, slots.remove(0));
         let reply = |reply_to| RegisterReply {
             shard: ShardId(2),
             reply_to,
