@@ -1,6 +1,6 @@
 //! The hits of searches are read before they are shown: the shell of [`HitReads`].
 
-use engram_core::placement::shard_of;
+use engram_core::placement::{in_turn, shard_of};
 use std::collections::BTreeSet;
 
 use engram_core::protocol::search::{Event, Held, Hit, HitReads, HitReadsEffect, HitReadsEvent};
@@ -50,7 +50,6 @@ impl CoordinatorState {
     }
 
     /// Who makes up a majority of a shard's replicas with this node's; none if a get is to find out.
-    /// Within a millisecond the same ones as far as possible, so that few are asked.
     fn others(
         &self,
         now: Millis,
@@ -76,9 +75,7 @@ impl CoordinatorState {
         if !members.contains(&me) || others.len() < needed {
             return None;
         }
-        others.sort_unstable();
-        let turn = now.0 % others.len().max(1) as u64;
-        others.rotate_left(usize::try_from(turn).unwrap_or(0));
+        others = in_turn(others, now);
         others.truncate(needed);
         Some(others)
     }

@@ -7,7 +7,7 @@
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::limits::REPLICAS;
-use crate::types::{Member, MemberId, RecordKey, ShardId};
+use crate::types::{Member, MemberId, Millis, RecordKey, ShardId};
 
 /// The shard of a key in a cluster of `shards` shards.
 pub fn shard_of(key: &RecordKey, shards: u16) -> ShardId {
@@ -91,6 +91,15 @@ fn weight(shard: ShardId, member: MemberId) -> u64 {
     bytes[..2].copy_from_slice(&shard.0.to_be_bytes());
     bytes[2..].copy_from_slice(&member.0.to_be_bytes());
     xxh3_64(&bytes)
+}
+
+/// Members in the order in which they are to be asked: it changes with the time, so that the load is
+/// spread, and what a node asks within a millisecond goes to the same ones in few packets.
+pub fn in_turn(mut members: Vec<MemberId>, now: Millis) -> Vec<MemberId> {
+    members.sort_unstable();
+    let turn = now.0 % members.len().max(1) as u64;
+    members.rotate_left(usize::try_from(turn).unwrap_or(0));
+    members
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use self::ready::Reserved;
 use self::scans::ScanRound;
 use super::acceptor::Abstention;
 use crate::limits::REPLICATOR_OPERATIONS_MAX;
+use crate::placement::in_turn;
 use crate::planted::{Bug, Planted};
 use crate::protocol::random::Random;
 use crate::types::{
@@ -372,21 +373,11 @@ impl Proposer {
         ));
     }
 
-    /// Reachable peers, in an order that changes with the time: so the load is spread, and what is asked
-    /// within a millisecond, by all shards of this node, goes to the same peer in few packets.
+    /// Reachable peers, in the order in which they are to be asked.
     fn live_peers(&self, now: Millis) -> Vec<MemberId> {
-        let mut peers: Vec<MemberId> = self
-            .live
-            .iter()
-            .copied()
-            .filter(|peer| *peer != self.options.member)
-            .collect();
-        if !peers.is_empty() {
-            let peers_len = peers.len() as u64;
-            let by = usize::try_from(now.0 % peers_len).unwrap_or(0);
-            peers.rotate_left(by);
-        }
-        peers
+        let live = self.live.iter().copied();
+        let peers = live.filter(|peer| *peer != self.options.member);
+        in_turn(peers.collect(), now)
     }
 
     fn peer_up(&mut self, now: Millis, peer: MemberId, out: &mut Vec<Effect>) {
