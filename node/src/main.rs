@@ -1,5 +1,6 @@
 //! The `engram` binary.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.message.is_empty() {
-                eprintln!("engram: {failure}");
+                // Nobody may be there any more to read it; the code tells all the same.
+                let _ = writeln!(std::io::stderr(), "engram: {failure}");
             }
             ExitCode::from(failure.code)
         }

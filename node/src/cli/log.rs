@@ -15,7 +15,9 @@ pub(super) fn begin(json: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // It would say on the same channel that the channel is closed, and panic.
+        .log_internal_errors(false);
     // A second subscriber cannot be set; the first one stays.
     let _ = if json {
         builder.json().try_init()
