@@ -12,7 +12,7 @@ use engram_actors::storage::{Engine, GroupCommitConfig, GroupCommitStore};
 use engram_actors::supervisor::{NodeArguments, NodeMessage, NodeOptions, NodeSupervisor, Stopped};
 use engram_core::index::vectors::SegmentLimits;
 use engram_core::protocol::membership::Identity;
-use engram_core::storage::format::{FormatError, StoredConfig, open};
+use engram_core::storage::format::{Condemned, FormatError, StoredConfig, open};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::{ClusterConfig, Member};
 use engram_remote::{Endpoint, EndpointConfig, EndpointError, EndpointKind};
@@ -41,6 +41,9 @@ pub enum StartError {
     /// The database cannot be read.
     #[error(transparent)]
     Engine(#[from] engram_actors::storage::EngineError),
+    /// It was found to have lost writes.
+    #[error("{0}")]
+    Condemned(String),
     /// The stored configuration is damaged, or of a later release.
     #[error(transparent)]
     Format(#[from] FormatError),
@@ -92,6 +95,10 @@ impl Node {
         )?;
         let engine = data.engine().clone();
         let boot_lsn = data.recovered_lsn();
+        let mark = engine.get(Keyspace::Meta, &keys::condemned())?;
+        if let Some(reason) = Condemned::found(mark.as_deref()) {
+            return Err(StartError::Condemned(reason));
+        }
         let stored = stored_config(&engine)?;
         let (stopped_tx, stopped) = watch::channel(None);
         let stopped_tx = Arc::new(stopped_tx);

@@ -2,6 +2,7 @@
 
 use crate::checkers::{Property, Violation};
 use crate::cluster::fault::{Fault, Planned, Victim};
+use crate::cluster::scenario::Scenario;
 use crate::cluster::{self, Setup as ClusterSetup, profile::Profile as ClusterProfile};
 use crate::mutant::Mutant;
 use crate::profile::Profile;
@@ -231,6 +232,18 @@ impl Hunt {
                     fault,
                 }],
             )
+        };
+        Hunt::at(Ground::Cluster(ground), seeds_max)
+    }
+
+    /// A node is told that its disk lost writes, then all lose power: the scenario of that name.
+    pub const fn refused_for_good(seeds_max: u64) -> Hunt {
+        let ground = |seed| {
+            let plot = Scenario::named("refused-for-good").expect("there is such a scenario");
+            ClusterSetup {
+                recovers_ms: None,
+                ..plot.setup(seed)
+            }
         };
         Hunt::at(Ground::Cluster(ground), seeds_max)
     }

@@ -56,7 +56,7 @@ use Mutant::{Code, World};
 
 /// All of them. How many seeds each may need is about three times what it did need when that was
 /// last measured.
-const KNOWN: [Known; 28] = [
+const KNOWN: [Known; 29] = [
     known(
         World(LyingSync),
         "lying-sync",
@@ -224,6 +224,12 @@ const KNOWN: [Known; 28] = [
         "incarnation-kept",
         "actors are respawned in the incarnation of their former life",
         Hunt::panics(Victim::Replicator, 100),
+    ),
+    known(
+        Code(LostDiskUnmarked),
+        "lost-disk-unmarked",
+        "a disk that lost writes is not marked, and votes when its peers have forgotten",
+        Hunt::refused_for_good(20),
     ),
 ];
 

@@ -103,14 +103,16 @@ fn a_caught_bug_leaves_a_file_that_leads_to_it_again() {
 
 #[test]
 fn scenarios_recover_in_time_and_runs_are_told_as_json() {
-    for name in ["killed-node", "torn-write"] {
+    for (name, count) in [
+        ("killed-node", "crashes"),
+        ("torn-write", "crashes"),
+        ("roll-back", "refused_disks"),
+        ("refused-for-good", "refused_disks"),
+    ] {
         let output = engram_sim(&["scenario", name, "--json"]);
         assert_eq!(output.status.code(), Some(0), "{name}");
         let told = String::from_utf8_lossy(&output.stdout);
         let told: serde_json::Value = serde_json::from_str(told.trim()).expect("it is JSON");
-        assert!(
-            told["counters"]["crashes"].as_u64() > Some(0),
-            "{name}: {told}"
-        );
+        assert!(told["counters"][count].as_u64() > Some(0), "{name}: {told}");
     }
 }

@@ -56,6 +56,8 @@ pub enum Bug {
     GapUntold,
     /// Actors of a replica are respawned under the incarnation of their former life.
     IncarnationKept,
+    /// A node does not mark a disk that lost writes: only its peers' memory can tell.
+    LostDiskUnmarked,
 }
 
 /// The bug that is planted, if any.

@@ -166,6 +166,9 @@ impl GossipState {
                 warn!(node = %self.directory.me.name, %reason, "stopping");
                 let _ = self.node.cast(NodeMessage::Fatal(reason));
             }
+            Effect::Condemned(reason) => {
+                let _ = self.node.cast(NodeMessage::Condemned(reason));
+            }
         }
     }
 

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engram_core::limits::RECORD_CACHE_BYTES_DEFAULT;
 use engram_core::limits::RETRY_WINDOW_MS;
-use engram_core::planted::Planted;
+use engram_core::planted::{Bug, Planted};
 use engram_core::protocol::membership::Identity;
 use engram_core::protocol::restart::{Decision, Intensity, Restarts};
+use engram_core::storage::format::{Condemned, seal};
+use engram_core::storage::{Keyspace, WriteBatch, keys};
 use engram_core::types::{ClusterConfig, Lsn, ShardId};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{error, info, warn};
@@ -27,6 +30,9 @@ const INTENSITY: Intensity = Intensity {
     period_ms: 60_000,
 };
 
+/// How long a node that must end waits for the mark on its disk.
+const MARK_WAIT: Duration = Duration::from_secs(5);
+
 /// Why a node ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Stopped {
@@ -45,6 +51,8 @@ pub enum NodeMessage {
     Serve(ClusterConfig),
     /// From anybody: the node must not go on.
     Fatal(String),
+    /// From gossip: this disk lost writes. The node ends, and must not begin again.
+    Condemned(String),
     /// From the process: end in an orderly way.
     Stop,
 }
@@ -102,6 +110,7 @@ pub struct NodeState {
     children: BTreeMap<ActorId, (Child, ActorCell)>,
     restarts: Restarts,
     stopped: Option<Stopped>,
+    is_condemned: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -129,6 +138,7 @@ impl Actor for NodeSupervisor {
             children: BTreeMap::new(),
             restarts: Restarts::new(INTENSITY),
             stopped: None,
+            is_condemned: false,
         };
         if let Some(index) = state.arguments.directory.index() {
             for number in 0..index.queued().len() {
@@ -151,11 +161,13 @@ impl Actor for NodeSupervisor {
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
+            NodeMessage::Serve(_) if state.is_condemned => {}
             NodeMessage::Serve(config) => state.serve(&myself, &config).await?,
             NodeMessage::Fatal(reason) => {
                 error!(node = %state.arguments.directory.me.name, %reason, "the node must end");
                 state.stop(&myself, Stopped::Fatal(reason));
             }
+            NodeMessage::Condemned(reason) => state.condemn(&myself, reason),
             NodeMessage::Stop => state.stop(&myself, Stopped::Asked),
         }
         Ok(())
@@ -187,7 +199,7 @@ impl Actor for NodeSupervisor {
         let Some((child, _)) = state.children.remove(&cell.get_id()) else {
             return Ok(());
         };
-        if state.stopped.is_some() {
+        if state.stopped.is_some() || state.is_condemned {
             return Ok(());
         }
         let now = state.arguments.env.clock.now();
@@ -350,6 +362,42 @@ impl NodeState {
             self.start(myself, Child::Shard(shard)).await?;
         }
         Ok(())
+    }
+
+    /// Ends the replicas at once, marks the disk, and ends when the mark is durable; without it, if
+    /// the disk does not take it: then peers must tell the next life.
+    fn condemn(&mut self, myself: &ActorRef<NodeMessage>, reason: String) {
+        if std::mem::replace(&mut self.is_condemned, true) {
+            return;
+        }
+        error!(
+            node = %self.arguments.directory.me.name, %reason,
+            "marking the disk as one that must not vote again"
+        );
+        for (child, cell) in self.children.values() {
+            if let Child::Shard(shard) = child {
+                self.arguments.directory.remove_shard(*shard);
+                cell.kill();
+            }
+        }
+        if self.arguments.options.planted.is(Bug::LostDiskUnmarked) {
+            return self.stop(myself, Stopped::Fatal(reason));
+        }
+        let late = reason.clone();
+        myself.send_after(MARK_WAIT, move || NodeMessage::Fatal(late));
+        let mut batch = WriteBatch::default();
+        let mark = Condemned {
+            reason: reason.clone(),
+        };
+        batch.put(Keyspace::Meta, keys::condemned(), seal(&mark));
+        let myself = myself.clone();
+        self.arguments.env.store.append(
+            batch,
+            Box::new(move |_| {
+                // If the node has ended meanwhile, there is nothing left to end.
+                let _ = myself.cast(NodeMessage::Fatal(reason));
+            }),
+        );
     }
 
     fn stop(&mut self, myself: &ActorRef<NodeMessage>, why: Stopped) {

@@ -4,7 +4,9 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use clap::Args;
-use engram_core::storage::format::{ChangeEntry, Record, Sealed, ShardMeta, StoredConfig, open};
+use engram_core::storage::format::{
+    ChangeEntry, Condemned, Record, Sealed, ShardMeta, StoredConfig, open,
+};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::RecordKey;
 use serde_json::json;
@@ -80,6 +82,9 @@ fn verify(keyspace: Keyspace, key: &[u8], value: &[u8]) -> Result<(), String> {
     let not_a_key = || "not a key of this keyspace".to_owned();
     match keyspace {
         Keyspace::Meta if key == keys::config() => opens::<StoredConfig>(value).map(drop),
+        Keyspace::Meta if key == keys::condemned() => {
+            Condemned::found(Some(value)).map_or(Ok(()), Err)
+        }
         Keyspace::Meta => {
             let shard = key.strip_prefix(b"shard/").filter(|shard| shard.len() == 2);
             shard.ok_or_else(not_a_key)?;

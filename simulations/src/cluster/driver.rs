@@ -10,7 +10,7 @@ use engram_actors::index_partition::NodeIndex;
 use engram_actors::ingress::{Router, Sender};
 use engram_actors::supervisor::{NodeArguments, NodeOptions, NodeSupervisor, Stopped};
 use engram_core::protocol::membership::Identity;
-use engram_core::storage::format::{StoredConfig, open};
+use engram_core::storage::format::{Condemned, StoredConfig, open};
 use engram_core::storage::{Keyspace, keys};
 use engram_core::types::{ClusterConfig, Member};
 use ractor::Actor;
@@ -243,6 +243,9 @@ impl Driver {
 
     /// Starts the process of a node that is down.
     pub(super) async fn restart(&self, node: usize) {
+        if self.world.with(|state| state.refuses(node)) {
+            return;
+        }
         let Some(life) = self.world.lock().begin_life(node) else {
             return;
         };
@@ -469,17 +472,35 @@ impl State {
         remains
     }
 
+    /// Whether a node does not even start, for its disk is marked as one that lost writes.
+    fn refuses(&mut self, node: usize) -> bool {
+        let mark = self
+            .node(node)
+            .disk
+            .get(Keyspace::Meta, &keys::condemned(), 0);
+        let Some(reason) = Condemned::found(mark.as_deref()) else {
+            return false;
+        };
+        self.note("refuses", Some(node), format_args!("{reason}"));
+        if self.node(node).damage != Some(Damage::LostWrites) {
+            self.violate(
+                Property::Panic,
+                format!("node {node} takes its disk for lost: {reason}"),
+            );
+        }
+        true
+    }
+
     /// Whether the end of a process by itself is explained by its faults; starts it again.
     fn judge_end(&mut self, node: usize, reason: &str) {
         self.note("fatal", Some(node), format_args!("{reason}"));
         self.counters.ended += 1;
         if self.node(node).damage == Some(Damage::LostWrites) {
-            // It must refuse to serve, and does so each time it is started.
+            // It must refuse to serve, and each time that somebody starts it again.
             self.counters.refused_disks += 1;
-            return;
-        }
-        let it = self.node(node);
-        if it.excused_until_us < self.now_us() {
+            let is_full = self.node(node).full_until_us > self.now_us();
+            self.node_mut(node).is_found_out |= !is_full;
+        } else if self.node(node).excused_until_us < self.now_us() {
             let story = format!("node {node} ended by itself: {reason}");
             return self.violate(Property::Panic, story);
         }

@@ -183,13 +183,11 @@ impl State {
         Some(fault)
     }
 
-    /// Whether the memory of a node must not be lost now: another disk has lost writes, and only
-    /// its peers' memory can tell.
+    /// Whether the memory of a node must not be lost now: another disk has lost writes, and as long as
+    /// its node does not know, only its peers' memory can tell.
     pub(super) fn is_protected(&self, node: usize) -> bool {
         self.nodes.iter().enumerate().any(|(other, it)| {
-            other != node
-                && it.damage == Some(Damage::LostWrites)
-                && self.counters.refused_disks == 0
+            other != node && it.damage == Some(Damage::LostWrites) && !it.is_found_out
         })
     }
 

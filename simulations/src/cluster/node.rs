@@ -68,6 +68,8 @@ pub(super) struct Node {
     pub(super) slow_sync_us: u64,
     pub(super) full_until_us: u64,
     pub(super) damage: Option<Damage>,
+    /// It was told that its disk lost writes, while that disk could take a mark of it.
+    pub(super) is_found_out: bool,
     /// Keys whose records cannot be read.
     pub(super) rotten: BTreeSet<RecordKey>,
     /// Power fails in the middle of the next write, for so long.
@@ -115,6 +117,7 @@ impl Node {
             slow_sync_us: 0,
             full_until_us: 0,
             damage: None,
+            is_found_out: false,
             rotten: BTreeSet::new(),
             tears_us: None,
             image: None,

@@ -35,11 +35,16 @@ impl Scenario {
 fn calm(faults: Vec<(u64, Fault)>) -> (Profile, Vec<Planned>) {
     let planned = faults.into_iter();
     let planned = planned.map(|(at_ms, fault)| Planned { at_ms, fault });
-    (Profile::calm(), planned.collect())
+    // The clients work for about 18 s: faults after that would not happen.
+    let profile = Profile {
+        operations: 2_400,
+        ..Profile::calm()
+    };
+    (profile, planned.collect())
 }
 
 /// All of them.
-pub const SCENARIOS: [Scenario; 15] = [
+pub const SCENARIOS: [Scenario; 16] = [
     Scenario {
         name: "failed-shard",
         story: "the acceptor, then the proposer of a shard panics on one node",
@@ -189,6 +194,24 @@ pub const SCENARIOS: [Scenario; 15] = [
                 down_ms: 700,
             };
             calm(vec![(2_000, fault)])
+        },
+    },
+    Scenario {
+        name: "refused-for-good",
+        story: "a node refuses its rolled-back disk, then all lose power, and what peers saw of it is gone",
+        recovers_ms: 3_000,
+        plot: || {
+            let roll_back = Fault::RollBack {
+                node: 1,
+                after_ms: 5_000,
+                down_ms: 700,
+            };
+            let dark = |down_ms| Fault::PowerCut { down_ms };
+            calm(vec![
+                (1_000, roll_back),
+                (9_000, dark(300)),
+                (12_000, dark(300)),
+            ])
         },
     },
     Scenario {

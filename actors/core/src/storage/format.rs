@@ -143,6 +143,26 @@ pub struct StoredConfig {
     pub formed: bool,
 }
 
+/// Stands on a disk that lost what it had reported durable: its member must never vote again.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct Condemned {
+    /// Who saw what, and what is to be done.
+    pub reason: String,
+}
+
+impl Condemned {
+    /// Why a disk is condemned, from what stands under [`keys::condemned`](super::keys::condemned);
+    /// none if nothing does. What cannot be read condemns as well.
+    pub fn found(bytes: Option<&[u8]>) -> Option<String> {
+        Some(match open::<Condemned>(bytes?) {
+            Ok(condemned) => condemned.reason,
+            Err(error) => {
+                format!("this disk is marked as one that must not vote again ({error})")
+            }
+        })
+    }
+}
+
 impl Sealed for Record {
     const KIND: u8 = b'R';
     const VERSION: u8 = 1;
@@ -165,6 +185,12 @@ impl Sealed for StoredConfig {
     const KIND: u8 = b'G';
     const VERSION: u8 = 1;
     const NAME: &'static str = "the cluster configuration";
+}
+
+impl Sealed for Condemned {
+    const KIND: u8 = b'X';
+    const VERSION: u8 = 1;
+    const NAME: &'static str = "the reason why";
 }
 
 #[cfg(test)]
@@ -279,5 +305,19 @@ mod tests {
             prop_assert!(open::<Record>(&bytes).is_err());
             prop_assert!(open::<ShardMeta>(&bytes).is_err());
         }
+    }
+
+    #[test]
+    fn a_disk_is_condemned_by_a_mark_that_can_be_read_and_by_one_that_cannot() {
+        let mark = seal(&Condemned {
+            reason: "it lost writes".into(),
+        });
+        assert_eq!(Condemned::found(None), None);
+        assert_eq!(
+            Condemned::found(Some(&mark)).as_deref(),
+            Some("it lost writes")
+        );
+        let reason = Condemned::found(Some(&mark[1..])).expect("a mark is a mark");
+        assert!(reason.contains("corrupt"), "{reason}");
     }
 }

@@ -121,6 +121,11 @@ pub fn config() -> Bytes {
     Bytes::from_static(b"config")
 }
 
+/// Key in `Meta` of why this disk's member must never vote again.
+pub fn condemned() -> Bytes {
+    Bytes::from_static(b"condemned")
+}
+
 /// The first key after all that start with `prefix`.
 pub fn successor(prefix: &[u8]) -> Bytes {
     let mut end = prefix.to_vec();

@@ -8,7 +8,8 @@
 //! level: Hayashibara et al. 2004, "The phi accrual failure detector".
 //!
 //! Witness: a disk that was rolled back must not vote under its old name. Every peer remembers the
-//! highest log sequence number it saw of a member; more than the disk holds is a lost disk.
+//! highest log sequence number it saw of a member; more than the disk holds is a lost disk. What peers
+//! saw is in their memory only, so a lost disk is marked as one: it is refused ever after.
 
 mod genesis;
 mod phi;
@@ -73,6 +74,8 @@ pub enum Effect {
     Progress(MemberId, Vec<ShardSummary>),
     /// The node must stop and say why.
     Fatal(String),
+    /// This disk lost writes: the replicas must stop at once, and never start on it again.
+    Condemned(String),
 }
 
 #[derive(Debug)]
@@ -246,7 +249,7 @@ impl Membership {
         peer.config_version = message.config_version;
         peer.cluster_id = message.cluster_id;
         if message.seen_of_you > self.boot_lsn {
-            return out.push(Effect::Fatal(format!(
+            return out.push(Effect::Condemned(format!(
                 "this disk has lost acknowledged writes: {} saw its log at {}, at boot it ended at \
                  {}; it must not vote again: replace this node, with an empty data directory and a \
                  new node id",

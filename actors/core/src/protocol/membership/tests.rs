@@ -171,7 +171,7 @@ fn a_rolled_back_disk_is_told_by_its_peers() {
         rebooted.step(Millis(0), Event::Gossip(message), &mut out);
         let fatal = out
             .iter()
-            .any(|e| matches!(e, Effect::Fatal(why) if why.contains("lost")));
+            .any(|e| matches!(e, Effect::Condemned(why) if why.contains("lost")));
         let witnessed = out.contains(&Effect::Witnessed(MemberId(2)));
         assert_eq!((fatal, witnessed), (lost, !lost), "{out:?}");
     }
