@@ -4,6 +4,7 @@
 //! become visible when they are committed. The index is derived data: whatever is wrong with its
 //! files, it is emptied when it is next opened, and its owner fills it again from the store.
 
+mod collector;
 mod directory;
 mod expression;
 mod payload;
@@ -25,6 +26,7 @@ use engram_core::limits::{INDEX_QUERIES_MAX, TEXT_INDEX_QUEUE_MAX};
 use engram_core::types::Blob;
 use tantivy::IndexReader;
 
+use collector::SegmentShards;
 use schema::Fields;
 use writer::{Command, Writer, is_damage, panic_text};
 
@@ -128,19 +130,21 @@ impl TextIndex for TantivyTextIndex {
 
 fn run_searches(questions: &Receiver<Search>, shared: &Shared) {
     let fields = Fields::new();
+    let mut segments = SegmentShards::new();
     for Search { query, done } in questions {
-        done(answer(shared, &fields, &query));
+        done(answer(shared, &fields, &mut segments, &query));
     }
 }
 
 fn answer(
     shared: &Shared,
     fields: &Fields,
+    segments: &mut SegmentShards,
     query: &TextQuery,
 ) -> Result<Vec<TextHit>, TextIndexError> {
     let reader = shared.reader().ok_or(TextIndexError::NotOpen)?;
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        search::search(&reader.searcher(), fields, query)
+        search::search(&reader.searcher(), fields, segments, query)
     }));
     let reason = match outcome {
         Ok(Ok(hits)) => return Ok(hits),

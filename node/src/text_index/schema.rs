@@ -22,8 +22,6 @@ pub(super) struct Fields {
     pub(super) schema: Schema,
     /// Namespace and key: the unique id, indexed whole.
     id: Field,
-    /// Name of the fast field with the shard.
-    pub(super) shard_name: &'static str,
     shard: Field,
     /// The words, with their counts and places.
     words: Field,
@@ -37,6 +35,9 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    /// Name of the fast field with the shard.
+    pub(super) const SHARD: &'static str = "shard";
+
     pub(super) fn new() -> Fields {
         let mut schema = Schema::builder();
         // Texts come as words already: the tokenizer is never asked.
@@ -48,7 +49,7 @@ impl Fields {
             .set_fieldnorms(false)
             .set_index_option(IndexRecordOption::Basic);
         let id = schema.add_bytes_field("id", BytesOptions::default().set_indexed());
-        let shard = schema.add_u64_field("shard", NumericOptions::default().set_fast());
+        let shard = schema.add_u64_field(Fields::SHARD, NumericOptions::default().set_fast());
         let words = schema.add_text_field(
             "words",
             TextOptions::default().set_indexing_options(counted.clone()),
@@ -67,7 +68,6 @@ impl Fields {
         Fields {
             schema: schema.build(),
             id,
-            shard_name: "shard",
             shard,
             words,
             key_words,

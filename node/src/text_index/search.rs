@@ -6,10 +6,10 @@ use engram_core::index::{
     SoughtWords, TextAnalyzer, TextExpression, TextField, TextHit, TextQuery, WordsMode,
 };
 use engram_core::limits::SIMILAR_WORDS_MAX;
-use tantivy::collector::{FilterCollector, TopDocs};
 use tantivy::query::{BooleanQuery, Occur, Query};
 use tantivy::{Searcher, TantivyDocument, TantivyError};
 
+use super::collector::{SegmentShards, best_of};
 use super::expression::{Builder, key_prefix, tagged, term};
 use super::schema::Fields;
 use super::words::{counts, scoped};
@@ -21,6 +21,7 @@ use super::words::{counts, scoped};
 pub(super) fn search(
     searcher: &Searcher,
     fields: &Fields,
+    segments: &mut SegmentShards,
     query: &TextQuery,
 ) -> Result<Vec<TextHit>, TantivyError> {
     if query.k == 0 || query.shards.is_empty() {
@@ -42,11 +43,7 @@ pub(super) fn search(
         return Ok(Vec::new());
     };
     let wanted = restricted(fields, query, scored);
-    let collector = FilterCollector::new(
-        fields.shard_name.to_owned(),
-        Fields::shard_filter(&query.shards),
-        TopDocs::with_limit(query.k).order_by_score(),
-    );
+    let collector = best_of(searcher, segments, &query.shards, query.k)?;
     let mut hits = Vec::new();
     for (score, address) in searcher.search(&wanted, &collector)? {
         let document: TantivyDocument = searcher.doc(address)?;
@@ -72,10 +69,10 @@ fn plain_words(
         let word = scoped(query.namespace, stem);
         term(fields.word_term(TextField::Everything, &word))
     };
-    let terms: Vec<Box<dyn Query>> = sought.stems().iter().map(word).collect();
+    let mut terms: Vec<Box<dyn Query>> = sought.stems().iter().map(word).collect();
     let (words, needed) = (terms.len(), query.mode.needed(terms.len()));
-    if words == 0 {
-        None
+    if words <= 1 {
+        terms.pop()
     } else if needed == words {
         Some(Box::new(BooleanQuery::intersection(terms)))
     } else {
@@ -115,8 +112,8 @@ fn rarity(having: u64, documents: u64) -> f64 {
 }
 
 /// A query within its prefix and tags, which only restrict.
-fn restricted(fields: &Fields, query: &TextQuery, scored: Box<dyn Query>) -> BooleanQuery {
-    let mut clauses = vec![(Occur::Must, scored)];
+fn restricted(fields: &Fields, query: &TextQuery, scored: Box<dyn Query>) -> Box<dyn Query> {
+    let mut clauses = Vec::new();
     for tag in &query.tags {
         clauses.push((Occur::Must, tagged(fields, query.namespace, tag)));
     }
@@ -124,5 +121,9 @@ fn restricted(fields: &Fields, query: &TextQuery, scored: Box<dyn Query>) -> Boo
         let prefixed = key_prefix(fields, query.namespace, prefix.as_ref());
         clauses.push((Occur::Must, prefixed));
     }
-    BooleanQuery::new(clauses)
+    if clauses.is_empty() {
+        return scored;
+    }
+    clauses.push((Occur::Must, scored));
+    Box::new(BooleanQuery::new(clauses))
 }

@@ -182,3 +182,63 @@ fn damaged_and_foreign_folders_are_rebuilt() {
         assert_rebuilt(&index, damage);
     }
 }
+
+#[test]
+fn the_best_are_found_whatever_shards_a_segment_holds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = in_folder(folder.path());
+    open(&index);
+    let in_shard = |number: usize, shard: u16| {
+        let words = format!("word {}", "filler ".repeat(number % 37));
+        let TextChange::Upsert(document) = upsert(&format!("{number:04}"), &words) else {
+            unreachable!("an upsert is one");
+        };
+        TextChange::Upsert(TextDocument {
+            shard: ShardId(shard),
+            ..document
+        })
+    };
+    // One segment of shard 0, one of shard 1, and one of both, from which some are deleted.
+    for (range, shards) in [(0..300, [0, 0]), (300..600, [1, 1]), (600..900, [0, 1])] {
+        index.apply(range.map(|n| in_shard(n, shards[n % 2])).collect());
+        commit(&index, "mark");
+    }
+    index.apply(
+        (0..900)
+            .step_by(7)
+            .map(|n| TextChange::Delete(key(&format!("{n:04}"))))
+            .collect(),
+    );
+    commit(&index, "mark");
+    let found = |shards: &[u16], k: usize| {
+        let query = TextQuery {
+            shards: shards.iter().copied().map(ShardId).collect(),
+            k,
+            ..all_of("word")
+        };
+        search(&index, query).expect("finds")
+    };
+    let all = found(&[0, 1], 900);
+    assert_eq!(all.len(), 900 - 129);
+    let is_in = |hit: &TextHit, shard: usize| {
+        let number: usize = hit.key.key.to_text().parse().expect("a number");
+        (number < 300 && shard == 0)
+            || (number >= 600 && number % 2 == shard)
+            || ((300..600).contains(&number) && shard == 1)
+    };
+    let scores = |hits: &[TextHit]| hits.iter().map(|hit| hit.score).collect::<Vec<f32>>();
+    for k in [1, 10, 100] {
+        assert_eq!(scores(&found(&[0, 1], k)), scores(&all[..k]), "{k}");
+        for shard in [0, 1] {
+            let of_shard: Vec<TextHit> = all
+                .iter()
+                .filter(|hit| is_in(hit, shard))
+                .take(k)
+                .cloned()
+                .collect();
+            let hits = found(&[u16::try_from(shard).expect("small")], k);
+            assert!(hits.iter().all(|hit| is_in(hit, shard)), "{hits:?}");
+            assert_eq!(scores(&hits), scores(&of_shard), "{k} of {shard}");
+        }
+    }
+}
