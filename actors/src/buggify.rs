@@ -25,11 +25,13 @@ pub enum Point {
     ReservationsForgotten,
     /// What a shard asks its replicator to settle or purge is lost.
     SettleLost,
+    /// A shard's actor is at work when somebody wants to read.
+    ActorAtWork,
 }
 
 impl Point {
     /// All of them.
-    pub const ALL: [Point; 7] = [
+    pub const ALL: [Point; 8] = [
         Point::RecordsForgotten,
         Point::Busy,
         Point::TickLost,
@@ -37,6 +39,7 @@ impl Point {
         Point::ProgressLost,
         Point::ReservationsForgotten,
         Point::SettleLost,
+        Point::ActorAtWork,
     ];
 }
 

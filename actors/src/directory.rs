@@ -16,7 +16,7 @@ use crate::coordinator::CoordinatorMessage;
 use crate::gossip::GossipActorMessage;
 use crate::index_partition::NodeIndex;
 use crate::replicator::ReplicatorMessage;
-use crate::shard::ShardMessage;
+use crate::shard::{ShardMessage, SharedAcceptor};
 use crate::watcher::WatcherMessage;
 
 /// The actors of one local replica.
@@ -26,6 +26,8 @@ pub struct LocalShard {
     pub shard: ActorRef<ShardMessage>,
     /// Its proposer.
     pub replicator: ActorRef<ReplicatorMessage>,
+    /// What the acceptor knows, for those who only read.
+    pub acceptor: SharedAcceptor,
 }
 
 /// Shared by all actors of one node.
@@ -149,6 +151,11 @@ impl Directory {
     /// The actors of a local replica; none if this node has none, or it is being respawned.
     pub fn shard(&self, shard: ShardId) -> Option<LocalShard> {
         read!(self.shards).get(&shard).cloned()
+    }
+
+    /// Looks at the actors of all local replicas, without a copy of any.
+    pub fn with_shards<R>(&self, look: impl FnOnce(&BTreeMap<ShardId, LocalShard>) -> R) -> R {
+        look(&read!(self.shards))
     }
 
     /// All local replicas.

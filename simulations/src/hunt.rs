@@ -270,6 +270,28 @@ impl Hunt {
         Hunt::at(Ground::Cluster(ground), seeds_max)
     }
 
+    /// Few keys, slow disks, and power that is cut while much waits for them.
+    pub const fn slow_disks(seeds_max: u64) -> Hunt {
+        let ground = |seed| {
+            let profile = ClusterProfile {
+                shards: 1,
+                keys: 2,
+                operations: 900,
+                think_ms: 10,
+                wander: 1_000,
+                slow_sync: 500,
+                slow_sync_us: 200_000,
+                ..ClusterProfile::calm()
+            };
+            let faults = (0..6).map(|number| Planned {
+                at_ms: 500 + 1_000 * number,
+                fault: Fault::PowerCut { down_ms: 50 },
+            });
+            ClusterSetup::new(seed, profile, faults.collect())
+        };
+        Hunt::at(Ground::Cluster(ground), seeds_max)
+    }
+
     /// Writes reach two of three replicas, and the third hears of them late.
     pub const fn lagging(seeds_max: u64) -> Hunt {
         let ground = |seed| {

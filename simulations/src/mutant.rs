@@ -56,7 +56,7 @@ use Mutant::{Code, World};
 
 /// All of them. How many seeds each may need is about three times what it did need when that was
 /// last measured.
-const KNOWN: [Known; 29] = [
+const KNOWN: [Known; 30] = [
     known(
         World(LyingSync),
         "lying-sync",
@@ -212,6 +212,12 @@ const KNOWN: [Known; 29] = [
         "page-not-synced",
         "a page of changes leaves before it is on disk",
         Hunt::dirty_reads(400),
+    ),
+    known(
+        Code(PeekNotSynced),
+        "peek-not-synced",
+        "a read that is answered at once shows what is not on disk yet",
+        Hunt::slow_disks(50),
     ),
     known(
         Code(GapUntold),

@@ -50,6 +50,8 @@ pub enum Bug {
     ChosenWithoutBallot,
     /// A timer that comes before its time, for the clock was set back, is not set again.
     TimerForgotten,
+    /// A read that is answered at once shows what is not on disk yet.
+    PeekNotSynced,
     /// Pages of records and changes leave before all that they show is on disk.
     PageNotSynced,
     /// A watcher goes on at the end of a log where the replica cannot tell all that happened since.

@@ -127,7 +127,9 @@ impl CoordinatorState {
                 held,
             });
         };
-        read_hits(&self.directory, reads, true, Box::new(done));
+        if let Some(held) = read_hits(&self.directory, reads, true, Box::new(done)) {
+            self.hits_held(member, request, held);
+        }
     }
 
     /// A member has told what it holds of some hits.

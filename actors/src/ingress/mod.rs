@@ -81,7 +81,13 @@ impl Router {
                 if request.reply_to.member == from
                     && let Some(local) = self.directory.shard(request.shard)
                 {
-                    let _ = local.shard.cast(ShardMessage::Request(request));
+                    match local.acceptor.answer(self.directory.me.id, &request) {
+                        Some(reply) => {
+                            let frame = Frame::RegisterReply(reply);
+                            self.env.transport.send(from, &frame);
+                        }
+                        None => drop(local.shard.cast(ShardMessage::Request(request))),
+                    }
                 }
             }
             Frame::RegisterReply(reply) => {
@@ -170,7 +176,9 @@ impl Router {
             let ballots = held.into_iter().map(|held| Some(held?.accepted)).collect();
             transport.send(from, &Frame::HitsHeld(request, ballots));
         };
-        read_hits(&self.directory, reads, false, Box::new(done));
+        if let Some(held) = read_hits(&self.directory, reads, false, Box::new(done.clone())) {
+            done(held);
+        }
     }
 
     fn partition_query(&self, from: MemberId, request: RequestId, query: &PartitionQuery) {

@@ -20,7 +20,7 @@ use crate::buggify::Point;
 use crate::directory::Directory;
 use crate::env::Env;
 use crate::ingress::answer;
-use crate::shard::ShardMessage;
+use crate::shard::{ShardMessage, SharedAcceptor};
 
 /// What a replicator is told. Senders are actors of the same node.
 pub enum ReplicatorMessage {
@@ -69,6 +69,8 @@ pub struct ReplicatorArguments {
     pub env: Env,
     /// The acceptor of the same replica.
     pub shard: ActorRef<ShardMessage>,
+    /// What it knows, for reads.
+    pub acceptor: SharedAcceptor,
 }
 
 /// The replicator actor. See the module.
@@ -83,6 +85,7 @@ pub struct ReplicatorState {
     directory: Arc<Directory>,
     env: Env,
     shard: ActorRef<ShardMessage>,
+    acceptor: SharedAcceptor,
     effects: Vec<Effect>,
 }
 
@@ -101,6 +104,7 @@ impl Actor for Replicator {
             directory,
             env,
             shard,
+            acceptor,
         } = arguments;
         let (shard_id, member) = (options.shard, options.member);
         let proposer = Proposer::new(options);
@@ -115,6 +119,7 @@ impl Actor for Replicator {
             directory,
             env,
             shard,
+            acceptor,
             effects,
         })
     }
@@ -193,7 +198,7 @@ impl ReplicatorState {
                     {
                         all.push(to);
                     }
-                    self.send(&all, request);
+                    more.extend(self.send(&all, request).map(Event::Reply));
                 }
                 Effect::Answer {
                     origin: Origin::Client(to),
@@ -260,16 +265,22 @@ impl ReplicatorState {
             .report_shard(self.shard_id, |report| report.evicted = evicted);
     }
 
-    fn send(&self, to: &[MemberId], request: RegisterRequest) {
+    /// Sends a request to members; what this node's replica can answer at once is given back.
+    fn send(&self, to: &[MemberId], request: RegisterRequest) -> Option<RegisterReply> {
         let peers: Vec<MemberId> = to.iter().copied().filter(|to| *to != self.member).collect();
+        let mut answer = None;
         if peers.len() < to.len() {
-            // A shard that is being respawned is asked again by the round's timer.
-            let _ = self.shard.cast(ShardMessage::Request(request.clone()));
+            answer = self.acceptor.answer(self.member, &request);
+            if answer.is_none() {
+                // A shard that is being respawned is asked again by the round's timer.
+                let _ = self.shard.cast(ShardMessage::Request(request.clone()));
+            }
         }
         if !peers.is_empty() {
             self.env
                 .transport
                 .broadcast(&peers, &Frame::Register(request));
         }
+        answer
     }
 }

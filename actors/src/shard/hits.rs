@@ -16,13 +16,31 @@ use crate::directory::Directory;
 /// block.
 pub type HitsDone = Box<dyn FnOnce(Vec<Option<Held>>) + Send>;
 
-/// Reads keys at this node's replicas. `done` is called once all have answered or are gone.
-pub fn read_hits(directory: &Directory, reads: Vec<HitRead>, with_registers: bool, done: HitsDone) {
+/// Reads keys at this node's replicas. Gives back what they hold if all can be read at once; else
+/// `done` is called once all have answered or are gone.
+pub fn read_hits(
+    directory: &Directory,
+    reads: Vec<HitRead>,
+    with_registers: bool,
+    done: HitsDone,
+) -> Option<Vec<Option<Held>>> {
+    let held: Vec<Option<Held>> = directory.with_shards(|shards| {
+        let hold = |read: &HitRead| {
+            let local = shards.get(&read.shard)?;
+            local.acceptor.held(read, with_registers)
+        };
+        reads.iter().map(hold).collect()
+    });
+    let mut asked = reads.into_iter().enumerate().collect::<Vec<_>>();
+    asked.retain(|(place, _)| held.get(*place).is_some_and(Option::is_none));
+    if asked.is_empty() {
+        return Some(held);
+    }
     let batch = Arc::new(Batch {
-        held: Mutex::new(vec![None; reads.len()]),
+        held: Mutex::new(held),
         done: Mutex::new(Some(done)),
     });
-    for (place, read) in reads.into_iter().enumerate() {
+    for (place, read) in asked {
         if let Some(local) = directory.shard(read.shard) {
             let batch = batch.clone();
             // An actor that has ended drops it, as it drops what waits in its mailbox.
@@ -33,6 +51,7 @@ pub fn read_hits(directory: &Directory, reads: Vec<HitRead>, with_registers: boo
             });
         }
     }
+    None
 }
 
 /// What the reads of one batch have found. It answers when the last slot is dropped, so that nobody

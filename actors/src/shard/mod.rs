@@ -6,12 +6,13 @@
 
 mod hits;
 mod message;
+mod shared;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engram_core::protocol::register::acceptor::{Acceptor, Effect, Event, Options, TICK_MS};
+use engram_core::protocol::register::acceptor::{Effect, Event, TICK_MS};
 use engram_core::storage::{Keyspace, RangeQuery, WriteBatch};
 use engram_core::types::{IoId, MemberId, ShardId};
 use engram_core::wire::Frame;
@@ -22,6 +23,7 @@ use tracing::{error, info, warn};
 use self::hits::OpenHits;
 pub use self::hits::{HitSlot, HitsDone, read_hits};
 pub use self::message::{FeedDone, FreshDone, ShardMessage, WatchDone};
+pub use self::shared::SharedAcceptor;
 use crate::buggify::Point;
 use crate::directory::Directory;
 use crate::env::{Env, ReadOutcome, ReadQuery, StoreError};
@@ -35,8 +37,10 @@ const APPENDS_AT_ONCE: usize = 64;
 
 /// What a shard actor is made of.
 pub struct ShardArguments {
-    /// Of the acceptor.
-    pub options: Options,
+    /// Who this replica is.
+    pub shard: ShardId,
+    /// The replica's state, before its first step.
+    pub acceptor: SharedAcceptor,
     /// The node.
     pub directory: Arc<Directory>,
     /// The world.
@@ -50,7 +54,7 @@ pub struct Shard;
 
 /// A shard actor's state.
 pub struct ShardState {
-    acceptor: Acceptor,
+    acceptor: SharedAcceptor,
     shard: ShardId,
     member: MemberId,
     directory: Arc<Directory>,
@@ -79,16 +83,16 @@ impl Actor for Shard {
         arguments: ShardArguments,
     ) -> Result<ShardState, ActorProcessingErr> {
         let ShardArguments {
-            options,
+            shard,
+            acceptor,
             directory,
             env,
             restarts,
         } = arguments;
-        let (shard, member) = (options.shard, options.member);
         let mut state = ShardState {
-            acceptor: Acceptor::new(options),
+            acceptor,
             shard,
-            member,
+            member: directory.me.id,
             directory,
             env,
             restarts,
@@ -221,7 +225,7 @@ impl Actor for Shard {
                 Ok(())
             }
             ShardMessage::Inspect(look) => {
-                look(&state.acceptor);
+                look(&state.acceptor.lock());
                 Ok(())
             }
         }
@@ -235,11 +239,12 @@ impl ShardState {
         event: Event,
     ) -> Result<(), ActorProcessingErr> {
         let mut effects = std::mem::take(&mut self.effects);
+        let mut acceptor = self.acceptor.lock();
         if self.env.buggify.at(Point::RecordsForgotten) {
-            self.acceptor.forget_records();
+            acceptor.forget_records();
         }
-        self.acceptor
-            .step(self.env.clock.now(), event, &mut effects);
+        acceptor.step(self.env.clock.now(), event, &mut effects);
+        drop(acceptor);
         let mut outcome = Ok(());
         for effect in effects.drain(..) {
             if matches!(effect, Effect::Broken(_)) {
@@ -412,13 +417,14 @@ impl ShardState {
     }
 
     fn report(&mut self) {
-        let status = self.acceptor.status();
+        let acceptor = self.acceptor.lock();
+        let (status, (next_lseq, seen)) = (acceptor.status(), acceptor.progress());
+        drop(acceptor);
         if status.index_stalled && !self.index_stalled {
             let (shard, changes) = (self.shard, status.unindexed);
             warn!(%shard, changes, "the index stands still: deleted values may stay in it");
         }
         self.index_stalled = status.index_stalled;
-        let (next_lseq, seen) = self.acceptor.progress();
         let restarts = self.restarts;
         self.directory.report_shard(self.shard, |report| {
             report.status.state = if status.serving {

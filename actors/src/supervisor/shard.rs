@@ -16,7 +16,7 @@ use tracing::warn;
 use crate::directory::{Directory, LocalShard};
 use crate::env::Env;
 use crate::replicator::{Replicator, ReplicatorArguments, ReplicatorMessage};
-use crate::shard::{Shard, ShardArguments, ShardMessage};
+use crate::shard::{Shard, ShardArguments, ShardMessage, SharedAcceptor};
 
 /// How often one replica may be respawned.
 const INTENSITY: Intensity = Intensity {
@@ -164,13 +164,15 @@ impl ShardSupervisorState {
         options.purge_after_ms = self.arguments.purge_after_ms;
         options.planted = planted;
         options.indexed = directory.index().is_some_and(|index| index.follows(shard));
+        let shared = SharedAcceptor::new(acceptor::Acceptor::new(options), env.buggify.clone());
         let arguments = ShardArguments {
-            options,
+            shard,
+            acceptor: shared.clone(),
             directory: directory.clone(),
             env: env.clone(),
             restarts: self.respawns,
         };
-        let (acceptor, _) = Actor::spawn_linked(None, Shard, arguments, myself.get_cell()).await?;
+        let (actor, _) = Actor::spawn_linked(None, Shard, arguments, myself.get_cell()).await?;
         let options = proposer::Options {
             shard,
             member,
@@ -184,14 +186,16 @@ impl ShardSupervisorState {
             options,
             directory: directory.clone(),
             env: env.clone(),
-            shard: acceptor.clone(),
+            shard: actor.clone(),
+            acceptor: shared.clone(),
         };
         let (replicator, _) =
             Actor::spawn_linked(None, Replicator, arguments, myself.get_cell()).await?;
-        self.children = vec![acceptor.get_cell(), replicator.get_cell()];
+        self.children = vec![actor.get_cell(), replicator.get_cell()];
         let local = LocalShard {
-            shard: acceptor,
+            shard: actor,
             replicator,
+            acceptor: shared,
         };
         directory.set_shard(shard, local.clone());
         introduce(directory, &config.members, &local);

@@ -16,6 +16,7 @@ mod gone;
 mod housekeeping;
 mod jobs;
 mod log;
+mod peek;
 mod rebuild;
 mod recovery;
 mod scan;

@@ -5,6 +5,7 @@ mod catch_up;
 mod damage;
 mod freshness;
 mod learning;
+mod peeking;
 mod purging;
 mod recovery;
 mod voting;
