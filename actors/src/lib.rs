@@ -25,8 +25,9 @@
 //!
 //! Links to other processes are actors of `engram-remote`; storage is a thread of its own behind
 //! [`storage::GroupCommitStore`], whose failure ends the process, and segments of vectors are merged by
-//! a [`background::BackgroundThread`]. [`ingress`] routes what arrives
-//! from other processes; [`mod@env`] is the one seam to the world.
+//! a [`background::BackgroundThread`]. [`ingress`] routes what arrives from other processes;
+//! [`mod@env`] is the one seam to the world. Reads of what a shard has in memory go past its mailbox:
+//! [`shard::SharedAcceptor`].
 
 pub mod background;
 pub mod buggify;

@@ -82,7 +82,7 @@ async fn a_fourth_node_is_refused(cluster: &Cluster) -> Result<()> {
         let mut fourth = Node::new(NODE, settings, log);
         fourth.start().await?;
         fourth
-            .until_logged(&["formed without it", "ring change"])
+            .until_logged(&["formed without it", "takes no new members"])
             .await?;
         fourth.terminate().await?;
     }
@@ -111,7 +111,7 @@ async fn a_wiped_node_is_refused(cluster: &mut Cluster) -> Result<()> {
     node.terminate().await?;
     std::fs::remove_dir_all(&node.settings.data)?;
     node.start().await?;
-    node.until_logged(&["\"n3\" has a new disk", "engram cluster replace"])
+    node.until_logged(&["\"n3\" has a new disk", "bring the old disk back"])
         .await?;
     node.kill().await
 }

@@ -44,7 +44,11 @@ async fn a_restored_copy_of_a_disk_is_refused_for_good() -> Result<()> {
     }
     let settings = &cluster.nodes.last().context("no node")?.settings;
     let again = command::run(NODE, &settings.command_line(), REFUSAL_DEADLINE).await?;
-    again.refused_with(&[LOST, "replace this node"])?;
+    again.refused_with(&[LOST, "bring the later disk back"])?;
+    let check = ["check".to_owned(), settings.data.display().to_string()];
+    let checked = command::run(NODE, &check, REFUSAL_DEADLINE).await?;
+    ensure!(checked.code == Some(7), "{checked:?}");
+    ensure!(checked.output.contains(LOST), "{checked:?}");
     cluster.settled(&client).await?;
     for number in 0..200 {
         let entry = data.get(format!("key {number}")).await?;

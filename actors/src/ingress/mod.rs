@@ -81,7 +81,7 @@ impl Router {
                 if request.reply_to.member == from
                     && let Some(local) = self.directory.shard(request.shard)
                 {
-                    match local.acceptor.answer(self.directory.me.id, &request) {
+                    match local.acceptor.answer(&request) {
                         Some(reply) => {
                             let frame = Frame::RegisterReply(reply);
                             self.env.transport.send(from, &frame);

@@ -270,7 +270,7 @@ impl ReplicatorState {
         let peers: Vec<MemberId> = to.iter().copied().filter(|to| *to != self.member).collect();
         let mut answer = None;
         if peers.len() < to.len() {
-            answer = self.acceptor.answer(self.member, &request);
+            answer = self.acceptor.answer(&request);
             if answer.is_none() {
                 // A shard that is being respawned is asked again by the round's timer.
                 let _ = self.shard.cast(ShardMessage::Request(request.clone()));

@@ -1,4 +1,4 @@
-//! A replica's acceptor, shared by its actor, which alone changes it, with those on its node that read.
+//! A replica's acceptor, shared by its actor, which alone votes, with those on its node that read.
 //!
 //! Most reads are of records in memory, and a search reads many: to wake an actor for each costs more
 //! than to look. A reader never waits: while the actor is at work it is sent the read as a message.
@@ -8,10 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engram_core::protocol::register::acceptor::Acceptor;
 use engram_core::protocol::search::Held;
-use engram_core::types::{Ballot, Epoch, MemberId, RecordKey, Register};
-use engram_core::wire::register::{
-    HitRead, RegisterReply, RegisterRequest, ReplyBody, RequestBody,
-};
+use engram_core::wire::register::{HitRead, RegisterReply, RegisterRequest};
 
 use crate::buggify::{Buggify, Point};
 
@@ -44,36 +41,104 @@ impl SharedAcceptor {
     }
 
     /// Answers a read at once; none if that takes the actor, or it is no read.
-    pub fn answer(&self, me: MemberId, request: &RegisterRequest) -> Option<RegisterReply> {
-        let RequestBody::Read { key, with_register } = &request.body else {
-            return None;
-        };
-        let (accepted, register) = self.peek(request.epoch, key, *with_register)?;
-        Some(RegisterReply {
-            shard: request.shard,
-            reply_to: request.reply_to,
-            from: me,
-            body: ReplyBody::Read { accepted, register },
-        })
+    pub fn answer(&self, request: &RegisterRequest) -> Option<RegisterReply> {
+        self.read()?.answer(request)
     }
 
     /// The same for a hit of a search.
     pub(super) fn held(&self, read: &HitRead, with_register: bool) -> Option<Held> {
-        let (accepted, register) = self.peek(read.epoch, &read.key, with_register)?;
+        let mut acceptor = self.read()?;
+        let (accepted, register) = acceptor.peek(read.epoch, &read.key, with_register)?;
         Some(Held { accepted, register })
     }
 
-    fn peek(
-        &self,
-        epoch: Epoch,
-        key: &RecordKey,
-        with_register: bool,
-    ) -> Option<(Ballot, Option<Arc<Register>>)> {
+    fn read(&self) -> Option<MutexGuard<'_, Acceptor>> {
         if self.buggify.at(Point::ActorAtWork) {
             return None;
         }
         // A step that failed in the middle has left nothing that could be relied on.
-        let mut acceptor = self.acceptor.try_lock().ok()?;
-        acceptor.peek(epoch, key, with_register)
+        self.acceptor.try_lock().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use engram_core::protocol::register::acceptor::{Effect, Event, Options};
+    use engram_core::storage::RangePage;
+    use engram_core::types::{Ballot, Epoch, Incarnation, Key, MemberId, Millis};
+    use engram_core::types::{NamespaceId, RecordKey, RequestId, ShardId};
+    use engram_core::wire::register::{ReplyTo, RequestBody};
+
+    use super::*;
+
+    fn read() -> HitRead {
+        HitRead {
+            shard: ShardId(2),
+            epoch: Epoch(1),
+            key: RecordKey {
+                namespace: NamespaceId(1),
+                key: Key::new("a").expect("short"),
+            },
+        }
+    }
+
+    /// Takes an event; the disk is empty and answers at once.
+    fn step(acceptor: &mut Acceptor, event: Event) {
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let mut effects = Vec::new();
+            acceptor.step(Millis(1), event, &mut effects);
+            events.extend(effects.into_iter().filter_map(|effect| match effect {
+                Effect::Append(io, _) => Some(Event::Durable(io)),
+                Effect::Load(io, ..) => Some(Event::Loaded(io, None)),
+                Effect::Range(io, _) => Some(Event::Ranged(io, RangePage::default())),
+                _ => None,
+            }));
+        }
+    }
+
+    #[test]
+    fn reads_are_answered_unless_the_actor_is_at_work_or_has_failed() {
+        let read = read();
+        let member = MemberId(1);
+        let options = Options::new(read.shard, member, Incarnation::default());
+        let shared = SharedAcceptor::new(Acceptor::new(options), Buggify::default());
+        step(&mut shared.lock(), Event::Start);
+        assert!(shared.lock().is_serving());
+        assert_eq!(shared.held(&read, true), None, "it is not in memory");
+        let request = RegisterRequest {
+            shard: read.shard,
+            epoch: read.epoch,
+            reply_to: ReplyTo {
+                member,
+                incarnation: Incarnation::default(),
+                request: RequestId(1),
+            },
+            body: RequestBody::Read {
+                key: read.key.clone(),
+                with_register: true,
+            },
+        };
+        assert_eq!(shared.answer(&request), None, "it is not in memory");
+        step(&mut shared.lock(), Event::Request(request.clone()));
+        let absent = Held {
+            accepted: Ballot::ZERO,
+            register: None,
+        };
+        assert_eq!(shared.held(&read, true), Some(absent));
+        let answer = shared.answer(&request).expect("it is in memory");
+        assert_eq!((answer.reply_to, answer.from), (request.reply_to, member));
+
+        let at_work = shared.lock();
+        assert_eq!(shared.held(&read, true), None);
+        drop(at_work);
+        let failed = catch_unwind(AssertUnwindSafe(|| {
+            let _at_work = shared.lock();
+            panic!("a step fails");
+        }));
+        assert!(failed.is_err());
+        assert_eq!(shared.held(&read, true), None);
     }
 }

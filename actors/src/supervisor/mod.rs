@@ -1,5 +1,6 @@
 //! Supervision: who restarts whom.
 
+mod lost_disk;
 mod node;
 mod shard;
 

@@ -2,15 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use engram_core::limits::RECORD_CACHE_BYTES_DEFAULT;
 use engram_core::limits::RETRY_WINDOW_MS;
-use engram_core::planted::{Bug, Planted};
+use engram_core::planted::Planted;
 use engram_core::protocol::membership::Identity;
 use engram_core::protocol::restart::{Decision, Intensity, Restarts};
-use engram_core::storage::format::{Condemned, seal};
-use engram_core::storage::{Keyspace, WriteBatch, keys};
 use engram_core::types::{ClusterConfig, Lsn, ShardId};
 use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tracing::{error, info, warn};
@@ -18,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::coordinator::{Coordinator, CoordinatorArguments};
 use crate::directory::Directory;
 use crate::embedder::EmbedderActor;
-use crate::env::Env;
+use crate::env::{Env, StoreError};
 use crate::gossip::{Gossip, GossipArguments};
 use crate::index_partition::IndexPartitionActor;
 use crate::supervisor::shard::{ShardSupervisor, ShardSupervisorArguments};
@@ -29,9 +26,6 @@ const INTENSITY: Intensity = Intensity {
     restarts_max: 5,
     period_ms: 60_000,
 };
-
-/// How long a node that must end waits for the mark on its disk.
-const MARK_WAIT: Duration = Duration::from_secs(5);
 
 /// Why a node ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -53,6 +47,10 @@ pub enum NodeMessage {
     Fatal(String),
     /// From gossip: this disk lost writes. The node ends, and must not begin again.
     Condemned(String),
+    /// From storage: the mark on a lost disk is durable, or was refused.
+    Marked(Result<(), StoreError>),
+    /// From this actor's timer: try to mark the disk again.
+    MarkAgain,
     /// From the process: end in an orderly way.
     Stop,
 }
@@ -106,11 +104,12 @@ pub struct NodeSupervisor;
 
 /// The node supervisor's state.
 pub struct NodeState {
-    arguments: NodeArguments,
+    pub(super) arguments: NodeArguments,
     children: BTreeMap<ActorId, (Child, ActorCell)>,
     restarts: Restarts,
     stopped: Option<Stopped>,
-    is_condemned: bool,
+    /// Why this disk must never vote again, if so; see [`super::lost_disk`].
+    pub(super) condemned: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -138,7 +137,7 @@ impl Actor for NodeSupervisor {
             children: BTreeMap::new(),
             restarts: Restarts::new(INTENSITY),
             stopped: None,
-            is_condemned: false,
+            condemned: None,
         };
         if let Some(index) = state.arguments.directory.index() {
             for number in 0..index.queued().len() {
@@ -161,13 +160,15 @@ impl Actor for NodeSupervisor {
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            NodeMessage::Serve(_) if state.is_condemned => {}
+            NodeMessage::Serve(_) if state.condemned.is_some() => {}
             NodeMessage::Serve(config) => state.serve(&myself, &config).await?,
             NodeMessage::Fatal(reason) => {
                 error!(node = %state.arguments.directory.me.name, %reason, "the node must end");
                 state.stop(&myself, Stopped::Fatal(reason));
             }
             NodeMessage::Condemned(reason) => state.condemn(&myself, reason),
+            NodeMessage::MarkAgain => state.mark(&myself),
+            NodeMessage::Marked(result) => state.marked(&myself, result),
             NodeMessage::Stop => state.stop(&myself, Stopped::Asked),
         }
         Ok(())
@@ -199,7 +200,7 @@ impl Actor for NodeSupervisor {
         let Some((child, _)) = state.children.remove(&cell.get_id()) else {
             return Ok(());
         };
-        if state.stopped.is_some() || state.is_condemned {
+        if state.stopped.is_some() || state.condemned.is_some() {
             return Ok(());
         }
         let now = state.arguments.env.clock.now();
@@ -364,43 +365,22 @@ impl NodeState {
         Ok(())
     }
 
-    /// Ends the replicas at once, marks the disk, and ends when the mark is durable; without it, if
-    /// the disk does not take it: then peers must tell the next life.
-    fn condemn(&mut self, myself: &ActorRef<NodeMessage>, reason: String) {
-        if std::mem::replace(&mut self.is_condemned, true) {
-            return;
+    /// Ends all replicas at once: none of them says anything more.
+    pub(super) fn end_replicas(&self) {
+        let directory = &self.arguments.directory;
+        for (shard, local) in directory.shards() {
+            directory.remove_shard(shard);
+            local.shard.get_cell().kill();
+            local.replicator.get_cell().kill();
         }
-        error!(
-            node = %self.arguments.directory.me.name, %reason,
-            "marking the disk as one that must not vote again"
-        );
         for (child, cell) in self.children.values() {
-            if let Child::Shard(shard) = child {
-                self.arguments.directory.remove_shard(*shard);
+            if matches!(child, Child::Shard(_)) {
                 cell.kill();
             }
         }
-        if self.arguments.options.planted.is(Bug::LostDiskUnmarked) {
-            return self.stop(myself, Stopped::Fatal(reason));
-        }
-        let late = reason.clone();
-        myself.send_after(MARK_WAIT, move || NodeMessage::Fatal(late));
-        let mut batch = WriteBatch::default();
-        let mark = Condemned {
-            reason: reason.clone(),
-        };
-        batch.put(Keyspace::Meta, keys::condemned(), seal(&mark));
-        let myself = myself.clone();
-        self.arguments.env.store.append(
-            batch,
-            Box::new(move |_| {
-                // If the node has ended meanwhile, there is nothing left to end.
-                let _ = myself.cast(NodeMessage::Fatal(reason));
-            }),
-        );
     }
 
-    fn stop(&mut self, myself: &ActorRef<NodeMessage>, why: Stopped) {
+    pub(super) fn stop(&mut self, myself: &ActorRef<NodeMessage>, why: Stopped) {
         if self.stopped.is_none() {
             self.stopped = Some(why);
             myself.stop(None);

@@ -84,8 +84,8 @@ pub enum DataDirError {
     },
     /// There is an identity without its database.
     #[error(
-        "the database in {} is lost: this member must not vote again. \
-         Empty the directory and join as a new member with `engram cluster replace`",
+        "the database in {} is lost: this member must not vote again. Bring the database back, or leave \
+         the node down: the cluster goes on without it, but takes no new member in its place yet",
         path.display()
     )]
     StoreMissing {
@@ -105,8 +105,8 @@ pub enum DataDirError {
     /// The database is an older one: durable commits are gone.
     #[error(
         "the database in {} went back to boot {found_boot}, after boot {expected_boot} was durable: \
-         this member must not vote again. \
-         Empty the directory and join as a new member with `engram cluster replace`",
+         this member must not vote again. Bring the later one back, or leave the node down: the \
+         cluster goes on without it, but takes no new member in its place yet",
         path.display()
     )]
     RolledBack {

@@ -2,7 +2,9 @@
 //!
 //! A segment in which there are no others is searched without a look at each match's shard. Tantivy then
 //! passes over whole blocks of matches that cannot be among the best (block-max WAND, Ding and Suel
-//! 2011), which it cannot do where somebody else decides what counts.
+//! 2011), which it cannot do where somebody else decides what counts. What it knows of a block goes by
+//! the average length of the texts in its segment, while scores go by that of the whole index: where
+//! these differ much, one may be passed over that scores a little better than the last of the best.
 
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
@@ -38,8 +40,11 @@ impl SegmentShards {
     ) -> Result<bool, TantivyError> {
         let found = self.0.try_get_or_insert(segment.segment_id(), || {
             let column = segment.fast_fields().u64(Fields::SHARD)?;
-            let shards = (0..segment.max_doc()).filter_map(|document| column.first(document));
-            Ok::<_, TantivyError>(shards.collect())
+            let mut found = BTreeSet::new();
+            for document in 0..segment.max_doc() {
+                found.extend(column.first(document));
+            }
+            Ok::<_, TantivyError>(found)
         })?;
         Ok(found.iter().all(|shard| is_wanted(*shard)))
     }

@@ -498,8 +498,9 @@ impl State {
         if self.node(node).damage == Some(Damage::LostWrites) {
             // It must refuse to serve, and each time that somebody starts it again.
             self.counters.refused_disks += 1;
+            let is_told = reason.contains("must not vote again");
             let is_full = self.node(node).full_until_us > self.now_us();
-            self.node_mut(node).is_found_out |= !is_full;
+            self.node_mut(node).is_found_out |= is_told && !is_full;
         } else if self.node(node).excused_until_us < self.now_us() {
             let story = format!("node {node} ended by itself: {reason}");
             return self.violate(Property::Panic, story);

@@ -172,7 +172,7 @@ pub enum Refusal {
         yours: u16,
     },
     /// A known node name with a disk that nobody knows.
-    #[error("node `{node}` is known with disk {known}, not {found}: see `cluster replace`")]
+    #[error("node `{node}` is known with disk {known}, not {found}: bring the old disk back")]
     UnknownDisk {
         /// The node's name.
         node: String,

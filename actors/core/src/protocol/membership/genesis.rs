@@ -51,12 +51,12 @@ pub enum Refusal {
     #[error("it belongs to another cluster of the same name, formed independently")]
     OtherGenesis,
     /// The cluster was formed without it.
-    #[error("the cluster was formed without it; adding nodes needs a ring change")]
+    #[error("the cluster was formed without it, and takes no new members yet")]
     NotMember,
     /// Its name is a member's, its disk is not.
     #[error(
         "node {0:?} has a new disk; a disk that forgot its votes must not vote: \
-         bring the old disk back, or replace the node with `engram cluster replace`"
+         bring the old disk back, or leave the node down: the cluster goes on without it"
     )]
     NewDisk(String),
     /// Its disk is this node's own: a data directory was copied.

@@ -14,7 +14,7 @@
 mod genesis;
 mod phi;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 pub use self::genesis::{Admission, Identity, Refusal, admit, first_config};
 use self::phi::Arrivals;
@@ -88,14 +88,13 @@ struct Peer {
     witnessed: bool,
 }
 
-/// What was seen of a member's log.
-#[derive(Clone, Copy, Debug, Default)]
-struct Seen {
-    /// Of the process that was connected last.
-    life: u64,
-    in_life: Lsn,
-    before: Lsn,
-}
+/// The processes of a member that were met, each with how far the member's log had been seen when it
+/// came: so much it must have found on its disk. One that comes back, after another that ran on a copy
+/// of the disk, is told the same as before.
+type Lives = VecDeque<(u64, Lsn)>;
+
+/// How many processes of a member are remembered.
+const LIVES_MAX: usize = 64;
 
 /// One node as a member of its cluster.
 #[derive(Debug)]
@@ -110,7 +109,7 @@ pub struct Membership {
     serving: bool,
     heartbeat: u64,
     peers: BTreeMap<MemberId, Peer>,
-    seen: BTreeMap<MemberId, Seen>,
+    lives: BTreeMap<MemberId, Lives>,
 }
 
 impl Membership {
@@ -135,7 +134,7 @@ impl Membership {
             serving: false,
             heartbeat: 0,
             peers: BTreeMap::new(),
-            seen: BTreeMap::new(),
+            lives: BTreeMap::new(),
         }
     }
 
@@ -207,17 +206,14 @@ impl Membership {
     }
 
     fn up(&mut self, now: Millis, peer: Identity, seen: Lsn, out: &mut Vec<Effect>) {
-        let known = self.seen.entry(peer.member.id).or_default();
-        known.in_life = known.in_life.max(seen);
-        if known.life != peer.life {
-            // Whatever its disk says of its boots: what was seen of another process of this
-            // member, this one must have found on its disk.
-            let before = known.before.max(known.in_life);
-            *known = Seen {
-                life: peer.life,
-                in_life: Lsn(0),
-                before,
-            };
+        let lives = self.lives.entry(peer.member.id).or_default();
+        if lives.iter().all(|(life, _)| *life != peer.life) {
+            if lives.len() == LIVES_MAX {
+                lives.pop_front();
+            }
+            // Whatever its disk says of its boots: what was seen of the member before, this process must
+            // have found there.
+            lives.push_back((peer.life, seen));
         }
         let id = peer.member.id;
         let (cluster_id, config_version) = (peer.cluster_id, peer.config_version);
@@ -251,8 +247,7 @@ impl Membership {
         if message.seen_of_you > self.boot_lsn {
             return out.push(Effect::Condemned(format!(
                 "this disk has lost acknowledged writes: {} saw its log at {}, at boot it ended at \
-                 {}; it must not vote again: replace this node, with an empty data directory and a \
-                 new node id",
+                 {}; it must not vote again: bring the later disk back, or leave the node down",
                 peer.identity.member.name, message.seen_of_you.0, self.boot_lsn.0
             )));
         }
@@ -362,6 +357,15 @@ impl Membership {
         }
     }
 
+    /// How far a member's log had been seen when the process came that is connected now.
+    fn seen_before(&self, member: MemberId) -> Lsn {
+        let life = self.peers.get(&member).map(|peer| peer.identity.life);
+        let mut lives = self.lives.get(&member).into_iter().flatten();
+        lives
+            .find(|(known, _)| Some(*known) == life)
+            .map_or(Lsn(0), |(_, seen)| *seen)
+    }
+
     fn message(&mut self, to: MemberId, shards: Vec<ShardSummary>) -> GossipMessage {
         self.heartbeat += 1;
         // What is not yet durable here must not be taken for held.
@@ -374,7 +378,7 @@ impl Membership {
             config_version: config.map_or(0, |config| config.version),
             cluster_id: config.map_or(0, |config| config.cluster_id),
             config: config.filter(|config| config.version > theirs).cloned(),
-            seen_of_you: self.seen.get(&to).map_or(Lsn(0), |seen| seen.before),
+            seen_of_you: self.seen_before(to),
             shards,
         }
     }

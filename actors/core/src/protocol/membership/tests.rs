@@ -194,6 +194,27 @@ fn a_process_that_connects_again_is_not_told_of_itself() {
 }
 
 #[test]
+fn a_process_that_comes_back_after_one_on_a_copy_of_its_disk_is_told_the_same() {
+    let mut witness = Membership::new(identity(2), None, Lsn(0), None);
+    let mut told = Vec::new();
+    for (life, seen) in [(1, 100), (2, 500), (1, 500), (3, 600), (2, 600)] {
+        let mut out = Vec::new();
+        let peer = Identity {
+            life,
+            ..identity(1)
+        };
+        let seen = Lsn(seen);
+        witness.step(Millis(0), Event::Up { peer, seen }, &mut out);
+        witness.step(Millis(0), Event::Down(MemberId(1)), &mut out);
+        told.extend(out.into_iter().filter_map(|effect| match effect {
+            Effect::Send(_, message) => Some(message.seen_of_you.0),
+            _ => None,
+        }));
+    }
+    assert_eq!(told, [100, 500, 100, 600, 500]);
+}
+
+#[test]
 fn strangers_are_refused_and_told_why() {
     let config = first_config("demo", 4, vec![identity(1).member, identity(2).member]);
     let us = Identity {

@@ -1,6 +1,8 @@
 //! Reads that are answered at once, and those that are not.
 
-use super::super::Event;
+use proptest::prelude::*;
+
+use super::super::{Effect, Event};
 use super::world::*;
 use crate::storage::{Keyspace, keys};
 use crate::types::{Ballot, Epoch};
@@ -62,4 +64,60 @@ fn who_does_not_serve_or_abstains_says_nothing() {
         with_register: true,
     });
     assert_eq!(world.acceptor.peek(EPOCH, &key(), true), None);
+}
+
+/// What is done to an acceptor between two peeks, for one of two keys.
+#[derive(Clone, Debug)]
+enum Deed {
+    Prepare(u64),
+    Accept(u64),
+    Read,
+    Sync,
+    Forget,
+    Restart,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<(bool, Deed)>> {
+    let deed = prop_oneof![
+        (1_u64..40).prop_map(Deed::Prepare),
+        (1_u64..40).prop_map(Deed::Accept),
+        Just(Deed::Read),
+        Just(Deed::Sync),
+        Just(Deed::Forget),
+        Just(Deed::Restart),
+    ];
+    prop::collection::vec((any::<bool>(), deed), 1..60)
+}
+
+proptest! {
+    #[test]
+    fn a_peek_is_the_answer_that_a_read_would_have_at_once(deeds in deeds()) {
+        let mut world = World::serving();
+        for (other, deed) in deeds {
+            let key = named(if other { "a" } else { "b" });
+            let read = RequestBody::Read { key: key.clone(), with_register: true };
+            match deed {
+                Deed::Prepare(n) => drop(world.ask(RequestBody::Prepare {
+                    key: key.clone(),
+                    ballot: ballot(n),
+                    have: Ballot::ZERO,
+                })),
+                Deed::Accept(n) => drop(world.ask(accept_at(&key, n, &value("v"), 0))),
+                Deed::Read => drop(world.ask(read.clone())),
+                Deed::Sync => drop(world.sync()),
+                Deed::Forget => world.acceptor.forget_records(),
+                Deed::Restart => world.restart(|_| {}),
+            }
+            let peeked = world.acceptor.peek(EPOCH, &key, true);
+            let mut copy = world.acceptor.clone();
+            let mut effects = Vec::new();
+            copy.step(world.now, world.request(read), &mut effects);
+            let answer = effects.into_iter().find_map(|effect| match effect {
+                Effect::Reply(reply) => Some(reply.body),
+                _ => None,
+            });
+            let expected = peeked.map(|(accepted, register)| ReplyBody::Read { accepted, register });
+            prop_assert_eq!(expected, answer);
+        }
+    }
 }
