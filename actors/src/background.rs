@@ -39,7 +39,16 @@ impl Background for BackgroundThread {
     }
 }
 
+/// How much less of a core it gets than threads that somebody waits for, by the scale of `nice`.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 5;
+
 fn work(queue: &Receiver<Job>) {
+    // Elsewhere it would be the whole process that steps back.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(%error, "background jobs run at the common priority");
+    }
     for job in queue {
         // Whoever gave the job learns of a panic by the job's own means; the thread goes on.
         if catch_unwind(AssertUnwindSafe(job)).is_err() {
@@ -68,6 +77,19 @@ mod tests {
         }
         drop(sender);
         assert_eq!(results.iter().collect::<Vec<_>>(), [0, 2]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn it_steps_back_and_nobody_else_does() {
+        let nice = || rustix::process::nice(0).expect("a thread has one");
+        let before = nice();
+        let background = BackgroundThread::start().expect("a thread");
+        let (sender, results) = mpsc::channel();
+        let job = Box::new(move || sender.send(nice()).expect("the test waits"));
+        assert_eq!(background.run(job), Ok(()));
+        assert_eq!(results.recv(), Ok((before + NICENESS).min(19)));
+        assert_eq!(nice(), before);
     }
 
     #[test]

@@ -19,13 +19,16 @@ pub struct ShardSummary {
     pub index: Option<IndexLag>,
 }
 
-/// For how long the index of a shard has missed changes, in milliseconds, at one replica.
+/// What speaks for and against searching the index of a shard at one replica: for how long it has missed
+/// changes, in milliseconds, and how much work a search is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub struct IndexLag {
     /// For searches by words. None: it cannot be searched yet.
     pub words_ms: Option<u32>,
     /// For searches by meaning. None: it cannot be searched yet.
     pub meaning_ms: Option<u32>,
+    /// Vectors of the replica's partition that a search compares one by one: they are in no graph yet.
+    pub compared: u32,
 }
 
 /// A heartbeat with what its sender knows.

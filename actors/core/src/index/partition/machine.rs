@@ -232,6 +232,7 @@ impl IndexPartition {
     /// How far each shard's index is behind its log.
     pub fn lags(&self, now: Millis) -> Vec<(ShardId, IndexLag)> {
         let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        let compared = short(self.spaces.stats().compared as u64);
         let lags = self.shards.iter().map(|(shard, state)| {
             let words_ms = state
                 .reached_end
@@ -242,6 +243,7 @@ impl IndexPartition {
             let lag = IndexLag {
                 words_ms,
                 meaning_ms,
+                compared,
             };
             (*shard, lag)
         });

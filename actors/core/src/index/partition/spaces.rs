@@ -193,6 +193,7 @@ fn sum<'a>(spaces: impl Iterator<Item = &'a Space>) -> VectorSetStats {
             memory_bytes: sum.memory_bytes + of_space.memory_bytes,
             segments: sum.segments + of_space.segments,
             graphs: sum.graphs + of_space.graphs,
+            compared: sum.compared + of_space.compared,
         }
     })
 }

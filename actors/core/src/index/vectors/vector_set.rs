@@ -26,6 +26,8 @@ pub struct VectorSetStats {
     pub segments: usize,
     /// Those with a graph.
     pub graphs: usize,
+    /// Rows of the others: a search compares them one by one.
+    pub compared: usize,
 }
 
 /// Vectors of one dimension. See the module.
@@ -164,6 +166,7 @@ impl VectorSet {
             memory_bytes: self.memory_bytes(),
             segments: self.sealed.len() + usize::from(!self.buffer.is_empty()),
             graphs: sum(|segment| usize::from(segment.graph.is_some())),
+            compared: self.buffer.len() + sum(SealedSegment::compared),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Whom a search may ask for a shard, and whom rather than others.
 
+use crate::limits::SEGMENT_FLAT_ROWS;
 use crate::types::MemberId;
 use crate::wire::IndexLag;
 
@@ -9,6 +10,14 @@ use super::Side;
 const TIER_MS: u32 = 250;
 /// One that is further behind is asked only if there is nobody else.
 const LATE_MS: u32 = 1_000;
+/// Of searches by meaning, one that compares so many more vectors one by one, as after a restart, is
+/// asked after those with less work, whatever they lag while they are not late.
+const SLOW_ROWS: u32 = 2 * SEGMENT_FLAT_ROWS as u32;
+/// Tiers of lags that are not late.
+const LAGS: u32 = LATE_MS / TIER_MS + 1;
+/// Tiers of work, at most.
+const WORKS: u32 = 40;
+const _: () = assert!(LAGS * WORKS < LATE as u32);
 /// Of a replica that is late.
 const LATE: u8 = 250;
 /// Of a replica that says that it cannot be searched.
@@ -32,14 +41,17 @@ impl Route {
             // It has been reachable for less than a heartbeat.
             return LATE;
         };
-        let lag_ms = match side {
-            Side::Meaning => index.meaning_ms,
-            Side::Words => index.words_ms,
+        let (lag_ms, compared) = match side {
+            Side::Meaning => (index.meaning_ms, index.compared),
+            Side::Words => (index.words_ms, 0),
         };
         match lag_ms {
             None => NOT_READY,
             Some(lag_ms) if lag_ms > LATE_MS => LATE,
-            Some(lag_ms) => u8::try_from(lag_ms / TIER_MS).unwrap_or(LATE),
+            Some(lag_ms) => {
+                let work = (compared / SLOW_ROWS).min(WORKS - 1);
+                u8::try_from(work * LAGS + lag_ms / TIER_MS).unwrap_or(LATE)
+            }
         }
     }
 }
@@ -71,6 +83,7 @@ mod tests {
             let index = IndexLag {
                 words_ms,
                 meaning_ms: Some(0),
+                compared: u32::MAX,
             };
             route(Some(index)).tier(Side::Words)
         };
@@ -82,8 +95,25 @@ mod tests {
         let behind = IndexLag {
             words_ms: None,
             meaning_ms: Some(0),
+            compared: 0,
         };
         assert_eq!(route(Some(behind)).tier(Side::Meaning), 0);
+    }
+
+    #[test]
+    fn who_has_no_graph_yet_is_asked_after_those_who_have() {
+        let meaning = |meaning_ms, compared| {
+            let index = IndexLag {
+                words_ms: None,
+                meaning_ms: Some(meaning_ms),
+                compared,
+            };
+            route(Some(index)).tier(Side::Meaning)
+        };
+        assert_eq!(meaning(0, 20_000), meaning(0, 0), "as it is at rest");
+        assert!(meaning(1_000, 20_000) < meaning(0, 120_000));
+        assert!(meaning(0, 120_000) < meaning(250, 120_000));
+        assert!(meaning(1_000, u32::MAX) < meaning(1_001, 0));
     }
 
     #[test]

@@ -57,6 +57,7 @@ fn route(n: u64, lag_ms: Option<u32>) -> Route {
         index: Some(IndexLag {
             words_ms: lag_ms,
             meaning_ms: lag_ms,
+            compared: 0,
         }),
         order: n,
     }
