@@ -145,6 +145,9 @@ pub const WATCHES_MAX: usize = 4096;
 pub const WATCH_PAGE_MAX: usize = 128;
 /// Most bytes in one page of a standing query, unless a single change is larger.
 pub const WATCH_PAGE_BYTES_MAX: usize = 128 * 1024;
+/// Most purged deletions that a replica remembers for standing queries; beyond it a client that missed
+/// one reads its shard anew.
+pub const WATCH_PURGED_MAX: usize = 1024;
 /// How long a standing query waits for something to happen before it is asked again, in
 /// milliseconds.
 pub const WATCH_WAIT_MS_MAX: u64 = 10_000;

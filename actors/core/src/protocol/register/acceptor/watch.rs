@@ -10,13 +10,11 @@ use std::collections::VecDeque;
 use super::scan::RangeUse;
 use super::tail::ChangesPage;
 use super::{Acceptor, Effect};
-use crate::limits::{CHANGES_PAGE_MAX, WATCH_PAGE_BYTES_MAX, WATCH_PAGE_MAX};
+use crate::limits::{CHANGES_PAGE_MAX, WATCH_PAGE_BYTES_MAX, WATCH_PAGE_MAX, WATCH_PURGED_MAX};
 use crate::protocol::watch::{WatchEntry, WatchFeed, WatchQuery, WatchState};
 use crate::storage::format::Record;
 use crate::types::{Ballot, Lseq, MemberId, Millis, RecordKey, Register};
 
-/// Most purged deletions that are remembered.
-const FORGOTTEN_MAX: usize = 1024;
 /// Most marks that are kept.
 const MARKS_MAX: usize = 4;
 
@@ -56,7 +54,7 @@ impl Watches {
         }
         self.forgotten
             .push_back(WatchEntry::of(record.lseq, key.clone(), &record.register));
-        if self.forgotten.len() > FORGOTTEN_MAX
+        if self.forgotten.len() > WATCH_PURGED_MAX
             && let Some(oldest) = self.forgotten.pop_front()
         {
             self.complete_above = self.complete_above.max(oldest.lseq);
