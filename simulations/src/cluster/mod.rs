@@ -27,6 +27,7 @@ pub mod fault;
 mod full;
 mod judge;
 mod links;
+mod lives;
 mod nemesis;
 mod network;
 mod node;
