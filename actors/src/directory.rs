@@ -153,6 +153,11 @@ impl Directory {
         read!(self.shards).get(&shard).cloned()
     }
 
+    /// Whether the actors of a local replica are there.
+    pub fn has_shard(&self, shard: ShardId) -> bool {
+        self.with_shards(|shards| shards.contains_key(&shard))
+    }
+
     /// Looks at the actors of all local replicas, without a copy of any.
     pub fn with_shards<R>(&self, look: impl FnOnce(&BTreeMap<ShardId, LocalShard>) -> R) -> R {
         look(&read!(self.shards))

@@ -50,6 +50,8 @@ pub const SHARDS_DEFAULT: u16 = 64;
 pub const REPLICAS: usize = 3;
 /// Most members of a cluster.
 pub const MEMBERS_MAX: usize = 256;
+/// Processes of one member of which its peers remember what they must have found on their disk.
+pub const MEMBER_LIVES_MAX: usize = 64;
 
 /// Most operations in flight in one replicator; beyond it callers get `Overloaded`.
 pub const REPLICATOR_OPERATIONS_MAX: usize = 4096;

@@ -1,8 +1,8 @@
 //! The hits of searches are read before they are shown: the shell of [`HitReads`].
 
-use engram_core::placement::{in_turn, shard_of};
 use std::collections::BTreeSet;
 
+use engram_core::placement::{in_turn, shard_of};
 use engram_core::protocol::search::{Event, Held, Hit, HitReads, HitReadsEffect, HitReadsEvent};
 use engram_core::types::{ClusterConfig, MemberId, Millis, RecordKey, RequestId, ShardId};
 use engram_core::wire::register::HitRead;
@@ -60,10 +60,9 @@ impl CoordinatorState {
     ) -> Option<Vec<MemberId>> {
         let namespace = config.namespace_by_id(key.namespace)?;
         // Only the proposer's evictor knows which of its entries are used.
-        if namespace.options.max_entries.is_some() {
+        if namespace.options.max_entries.is_some() || !self.directory.has_shard(shard) {
             return None;
         }
-        self.directory.shard(shard)?;
         let me = self.directory.me.id;
         let members = &config.shard(shard)?.members;
         let needed = members.len() / 2;

@@ -239,7 +239,7 @@ impl Router {
         let is_hit = to.via == self.directory.me.id
             && to.session == COORDINATOR_SESSION
             && matches!(envelope.body, ClientRequest::Get(_));
-        if !is_hit || self.directory.shard(shard).is_none() {
+        if !is_hit || !self.directory.has_shard(shard) {
             let replica = self.replica(shard)?;
             if replica != self.directory.me.id {
                 return self.pass_on(replica, to, envelope, may_forward);

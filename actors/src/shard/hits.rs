@@ -146,7 +146,7 @@ impl OpenHits {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use engram_core::types::{Ballot, Epoch, Key, NamespaceId, RecordKey, ShardId};
 
     use super::*;
@@ -178,7 +178,8 @@ mod tests {
         }
     }
 
-    fn read() -> HitRead {
+    /// A read of some key.
+    pub(in crate::shard) fn read() -> HitRead {
         HitRead {
             shard: ShardId(2),
             epoch: Epoch(1),

@@ -67,22 +67,11 @@ mod tests {
 
     use engram_core::protocol::register::acceptor::{Effect, Event, Options};
     use engram_core::storage::RangePage;
-    use engram_core::types::{Ballot, Epoch, Incarnation, Key, MemberId, Millis};
-    use engram_core::types::{NamespaceId, RecordKey, RequestId, ShardId};
+    use engram_core::types::{Ballot, Incarnation, MemberId, Millis, RequestId};
     use engram_core::wire::register::{ReplyTo, RequestBody};
 
+    use super::super::hits::tests::read;
     use super::*;
-
-    fn read() -> HitRead {
-        HitRead {
-            shard: ShardId(2),
-            epoch: Epoch(1),
-            key: RecordKey {
-                namespace: NamespaceId(1),
-                key: Key::new("a").expect("short"),
-            },
-        }
-    }
 
     /// Takes an event; the disk is empty and answers at once.
     fn step(acceptor: &mut Acceptor, event: Event) {

@@ -160,7 +160,7 @@ impl Actor for NodeSupervisor {
         state: &mut NodeState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            NodeMessage::Serve(_) if state.condemned.is_some() => {}
+            NodeMessage::Serve(_) if state.is_ending() => {}
             NodeMessage::Serve(config) => state.serve(&myself, &config).await?,
             NodeMessage::Fatal(reason) => {
                 error!(node = %state.arguments.directory.me.name, %reason, "the node must end");
@@ -200,7 +200,7 @@ impl Actor for NodeSupervisor {
         let Some((child, _)) = state.children.remove(&cell.get_id()) else {
             return Ok(());
         };
-        if state.stopped.is_some() || state.condemned.is_some() {
+        if state.is_ending() {
             return Ok(());
         }
         let now = state.arguments.env.clock.now();
@@ -363,6 +363,11 @@ impl NodeState {
             self.start(myself, Child::Shard(shard)).await?;
         }
         Ok(())
+    }
+
+    /// Whether nothing is to be started any more.
+    fn is_ending(&self) -> bool {
+        self.stopped.is_some() || self.condemned.is_some()
     }
 
     /// Ends all replicas at once: none of them says anything more.

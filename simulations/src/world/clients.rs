@@ -214,7 +214,7 @@ impl World {
         }
         let blind = self.does(Misdeed::BlindRetry);
         let it = self.client(client);
-        let (node, operation) = (it.home, it.sequence_of_operation());
+        let (node, operation) = (it.home, it.sequence);
         let Some(current) = &mut it.current else {
             return;
         };
@@ -310,7 +310,7 @@ impl World {
         }
         let it = self.client(client);
         it.clock.merge(time);
-        if it.sequence_of_operation() != operation {
+        if it.sequence != operation {
             return;
         }
         let Some(current) = &mut it.current else {
@@ -468,13 +468,6 @@ impl World {
             });
         }
         self.think(client);
-    }
-}
-
-impl Client {
-    /// Names the operation under way.
-    fn sequence_of_operation(&self) -> u64 {
-        self.sequence
     }
 }
 

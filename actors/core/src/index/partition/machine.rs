@@ -50,6 +50,8 @@ pub struct PartitionStats {
     pub segments: usize,
     /// Those that are searched by a graph.
     pub graphs: usize,
+    /// Vectors of the others: a search compares them one by one.
+    pub compared: usize,
     /// Merges of segments.
     pub merges: u64,
     /// Those that failed.
@@ -215,6 +217,7 @@ impl IndexPartition {
             vector_bytes: of_vectors.memory_bytes,
             segments: of_vectors.segments,
             graphs: of_vectors.graphs,
+            compared: of_vectors.compared,
             embed_failures: self.failures.count(),
             pending_embeddings: self.backlog.len(),
             embeddings_in_flight: self.backlog.in_flight(),
@@ -229,10 +232,10 @@ impl IndexPartition {
         stats
     }
 
-    /// How far each shard's index is behind its log.
-    pub fn lags(&self, now: Millis) -> Vec<(ShardId, IndexLag)> {
-        let short = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
-        let compared = short(self.spaces.stats().compared as u64);
+    /// How far each shard's index is behind its log. A search compares so many vectors one by one.
+    pub(super) fn lags(&self, now: Millis, compared: usize) -> Vec<(ShardId, IndexLag)> {
+        let short = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        let compared = short(compared as u64);
         let lags = self.shards.iter().map(|(shard, state)| {
             let words_ms = state
                 .reached_end

@@ -33,9 +33,10 @@ impl IndexPartition {
         for (namespace, count) in self.failures.by_namespace() {
             status_of(&mut all, namespace).embed_failures = count as u64;
         }
+        let stats = self.stats(now);
         PartitionReport {
-            stats: self.stats(now),
-            lags: self.lags(now),
+            stats,
+            lags: self.lags(now, stats.compared),
             namespaces: all.into_values().collect(),
         }
     }

@@ -31,7 +31,6 @@ impl SealedSegment {
         self.rows.len().saturating_sub(self.dead)
     }
 
-    /// Whether at least these hundredths of the rows are dead.
     /// Rows that a search compares one by one: all, where there is no graph.
     pub(super) fn compared(&self) -> usize {
         if self.graph.is_some() {
@@ -41,6 +40,7 @@ impl SealedSegment {
         }
     }
 
+    /// Whether at least these hundredths of the rows are dead.
     pub(super) fn is_dead_by(&self, percent: usize) -> bool {
         self.dead * 100 >= self.rows.len() * percent
     }

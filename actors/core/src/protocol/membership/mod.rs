@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use self::genesis::{Admission, Identity, Refusal, admit, first_config};
 use self::phi::Arrivals;
+use crate::limits::MEMBER_LIVES_MAX;
 use crate::types::{ClusterConfig, Lsn, Member, MemberId, Millis};
 use crate::wire::{GossipMessage, ShardSummary};
 
@@ -92,9 +93,6 @@ struct Peer {
 /// came: so much it must have found on its disk. One that comes back, after another that ran on a copy
 /// of the disk, is told the same as before.
 type Lives = VecDeque<(u64, Lsn)>;
-
-/// How many processes of a member are remembered.
-const LIVES_MAX: usize = 64;
 
 /// One node as a member of its cluster.
 #[derive(Debug)]
@@ -208,7 +206,7 @@ impl Membership {
     fn up(&mut self, now: Millis, peer: Identity, seen: Lsn, out: &mut Vec<Effect>) {
         let lives = self.lives.entry(peer.member.id).or_default();
         if lives.iter().all(|(life, _)| *life != peer.life) {
-            if lives.len() == LIVES_MAX {
+            if lives.len() == MEMBER_LIVES_MAX {
                 lives.pop_front();
             }
             // Whatever its disk says of its boots: what was seen of the member before, this process must

@@ -10,4 +10,5 @@ mod random;
 mod rules;
 mod seams;
 mod sharing;
+mod stored_vectors;
 mod world;

@@ -1,7 +1,7 @@
 //! Reads that are answered at once, without an event: what is in memory, and durable.
 //!
-//! The answer is that to a [`RequestBody::Read`] which comes at this moment. Whatever else it would take, a load, a wait for an append or a refusal, is left to
-//! such a request.
+//! The answer is that to a [`RequestBody::Read`] which comes at this moment. Whatever else it would take,
+//! a load, a wait for an append or a refusal, is left to such a request.
 
 use std::sync::Arc;
 
